@@ -1,0 +1,173 @@
+"""Summary, and models in files."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import tinycnn as tc
+from tinycnn.layers import Layer
+from tinycnn.save import REGISTRY
+
+
+def model_with_everything():
+    rng = np.random.default_rng(0)
+    module = tc.Residual(
+        tc.Sequential({"sep": tc.SeparableConv2D(4, 6, 3, padding="same", rng=rng), "bn": tc.BatchNorm(6)}),
+        tc.Conv2D(4, 6, 1, rng=rng),
+    )
+    layers = {
+        "conv": tc.Conv2D(1, 4, (3, 2), stride=(2, 1), padding=((1, 0), (0, 1)), l2=0.01, rng=rng),
+        "relu": tc.ReLU(),
+        "depthwise": tc.DepthwiseConv2D(4, 3, bias=False, rng=rng),
+        "module": module,
+        "max": tc.MaxPool2D(3, 2, "same"),
+        "avg": tc.AvgPool2D(2),
+        "flat": tc.Flatten(),
+        "dropout": tc.Dropout(0.3),
+        "dense": tc.Dense(12, 3, rng=rng),
+        "softmax": tc.Softmax(),
+    }
+    return tc.Sequential(layers, input_shape=(12, 10, 1))
+
+
+def test_summary_counts():
+    text = model_with_everything().summary()
+    rows = {line.split()[0]: line.split() for line in text.splitlines() if not line.startswith("-")}
+    assert rows["conv"][1:] == ["Conv2D", "6x10x4", "28", "1,440"]  # 6*10 outputs * 3*2*1*4
+    assert rows["depthwise"][1:] == ["DepthwiseConv2D", "4x8x4", "36", "1,152"]
+    assert rows["module.main.sep.pointwise"][1:] == ["Conv2D", "4x8x6", "30", "768"]
+    assert rows["module.add"][1:] == ["Residual", "4x8x6", "0", "0"]
+    assert rows["dense"][1:] == ["Dense", "3", "39", "36"]
+    assert rows["total"][1:] == ["211", "5,316"]
+    assert "12 numbers of state (running statistics), 223 in all" in text
+
+
+def test_summary_needs_a_shape():
+    with pytest.raises(tc.ConfigError, match=r"model\.summary\(\(48, 48, 1\)\)"):
+        tc.Sequential([tc.ReLU()]).summary()
+
+
+def test_a_wrong_input_shape_is_refused_when_the_model_is_built():
+    with pytest.raises(tc.ShapeError):
+        tc.Sequential([tc.Conv2D(3, 4, 3)], input_shape=(48, 48, 1))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_model_loads_from_its_file_alone(tmp_path, dtype):
+    model = model_with_everything().astype(dtype)
+    x = np.random.default_rng(1).standard_normal((5, 12, 10, 1)).astype(dtype)
+    model.forward(x, train=True)  # so that running statistics are not their first values
+    path = tmp_path / "model.safetensors"
+    tc.save(model, path, labels=["a", "b", "c"], metrics={"accuracy": 0.5}, preprocessing={"mean": 1.5})
+    loaded = tc.load(path)
+    np.testing.assert_array_equal(loaded.predict(x), model.predict(x))
+    assert loaded.summary() == model.summary()
+    assert {name: type(layer) for name, layer in loaded.walk()}["module.main.sep"] is tc.SeparableConv2D
+    info = tc.load_info(path)
+    assert info["labels"] == ["a", "b", "c"]
+    assert info["metrics"] == {"accuracy": 0.5}
+    assert info["preprocessing"] == {"mean": 1.5}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_loaded_layers_have_the_same_arguments(tmp_path):
+    model = model_with_everything()
+    tc.save(model, tmp_path / "m")
+    for (path, layer), (other_path, other) in zip(model.walk(), tc.load(tmp_path / "m").walk(), strict=True):
+        assert path == other_path
+        if not layer.children():
+            assert layer.config() == other.config()
+
+
+def test_a_layer_of_ones_own_must_be_registered(tmp_path):
+    class Twice(Layer):
+        def _forward(self, x, train):
+            return 2 * x, None
+
+    model = tc.Sequential([Twice()])
+    with pytest.raises(tc.ConfigError, match=r"call tinycnn\.register\(Twice\) first"):
+        tc.save(model, tmp_path / "m")
+    assert not list(tmp_path.iterdir())
+    try:
+        tc.register(Twice)
+        tc.save(model, tmp_path / "m")
+        np.testing.assert_array_equal(tc.load(tmp_path / "m").predict(np.ones((1, 1), np.float32)), 2)
+    finally:
+        del REGISTRY["Twice"]
+    with pytest.raises(tc.FileFormatError, match="unknown layer 'Twice'"):
+        tc.load(tmp_path / "m")
+
+    class ReLU(Layer):
+        pass
+
+    with pytest.raises(tc.ConfigError, match="'ReLU' exists already"):
+        tc.register(ReLU)
+
+
+def test_metadata_must_be_json(tmp_path):
+    with pytest.raises(tc.ConfigError, match="what JSON can hold"):
+        tc.save(model_with_everything(), tmp_path / "m", metrics={"x": object()})
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "m"
+    tc.save(model_with_everything(), path)
+    before = path.read_bytes()
+    monkeypatch.setattr("os.fsync", lambda fd: (_ for _ in ()).throw(OSError("no space left on device")))
+    with pytest.raises(OSError, match="no space left"):
+        tc.save(model_with_everything(), path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def edited(path, change):
+    """Rewrite a file's JSON header after `change` has edited it as a dict."""
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    info = json.loads(header["__metadata__"]["tinycnn"])
+    change(info)
+    header["__metadata__"]["tinycnn"] = json.dumps(info)
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda i: i["architecture"]["layers"]["dense"].update(out_features=4),
+            "has shape .*, its architecture needs",
+        ),
+        (lambda i: i["architecture"]["layers"].pop("dense"), "arrays do not match the architecture"),
+        (lambda i: i["architecture"]["layers"]["relu"].update(type="os.system"), "unknown layer 'os.system'"),
+        (lambda i: i["architecture"]["layers"]["relu"].update(speed=1), "cannot be built"),
+        (lambda i: i["architecture"].update(type="ReLU", layers=1), "cannot be built"),
+        (lambda i: i.pop("architecture"), "has no architecture"),
+    ],
+)
+def test_edited_files_are_refused(tmp_path, change, message):
+    path = tmp_path / "m.safetensors"
+    tc.save(model_with_everything(), path)
+    edited(path, change)
+    with pytest.raises(tc.FileFormatError, match=message) as caught:
+        tc.load(path)
+    assert str(path) in str(caught.value)
+
+
+def test_damaged_and_foreign_files_are_refused(tmp_path):
+    path = tmp_path / "m.safetensors"
+    tc.save(model_with_everything(), path)
+    whole = path.read_bytes()
+    for length in (0, 7, 8, 100, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(tc.FileFormatError, match="not a whole safetensors file"):
+            tc.load(path)
+    save_file({"a": np.zeros(3, np.float32)}, path)
+    with pytest.raises(tc.FileFormatError, match=r"not written by tinycnn\.save"):
+        tc.load(path)
+    with pytest.raises(FileNotFoundError):
+        tc.load(tmp_path / "nothing")

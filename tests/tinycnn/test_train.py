@@ -1,0 +1,231 @@
+"""The loop: it learns, keeps what it promises to keep, and repeats itself to the bit."""
+
+import numpy as np
+import pytest
+
+import tinycnn as tc
+from tinycnn import train
+from tinycnn.kernels.memory import Arena, empty, recycled_memory
+
+
+def small_model(seed=0):
+    rng = np.random.default_rng(seed)
+    layers = {
+        "conv": tc.Conv2D(1, 4, 3, bias=False, rng=rng),
+        "bn": tc.BatchNorm(4),
+        "relu": tc.ReLU(),
+        "pool": tc.GlobalAvgPool2D(),
+        "dropout": tc.Dropout(0.1, rng=rng.spawn(1)[0]),
+        "dense": tc.Dense(4, 2, rng=rng),
+        "softmax": tc.Softmax(),
+    }
+    return tc.Sequential(layers, input_shape=(8, 8, 1))
+
+
+def stripes(n, seed=0):
+    """Horizontal stripes (label 0) and vertical ones (label 1) as uint8, in noise."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, n)
+    images = rng.integers(0, 60, (n, 8, 8, 1))
+    images[labels == 0, ::2] += 120
+    images[labels == 1, :, ::2] += 120
+    return images.astype(np.uint8), labels
+
+
+def scale(images):
+    return images.astype(np.float32) / 255
+
+
+def weights(model):
+    return {name: array.tobytes() for name, array in {**model.params, **model.state}.items()}
+
+
+def test_it_learns_and_reports(backend):
+    model, (x, labels) = small_model(), stripes(128)
+    history = model.fit(
+        x,
+        labels,
+        epochs=12,
+        batch_size=16,
+        optimizer=tc.Adam(0.02),
+        validation=stripes(64, 1),
+        prepare=scale,
+        progress=False,
+    )
+    assert {len(getattr(history, name)) for name in history.__dataclass_fields__} == {12}
+    assert history.loss[-1] < history.loss[0] / 2
+    scored = model.evaluate(*stripes(200, 2), prepare=scale)
+    assert scored.accuracy > 0.95
+    assert scored.images == 200
+    probabilities = model.predict(x, prepare=scale)
+    assert probabilities.shape == (128, 2)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_evaluation_agrees_with_predictions():
+    model, (x, labels) = small_model(), stripes(50)
+    scored = model.evaluate(x, labels, batch_size=7, prepare=scale)
+    probabilities = model.predict(x, batch_size=13, prepare=scale)
+    assert scored.accuracy == np.mean(probabilities.argmax(axis=1) == labels)
+    assert scored.loss == pytest.approx(-np.log(probabilities[np.arange(50), labels]).mean(), rel=1e-5)
+
+
+def test_same_seed_same_bits_whatever_the_threads(backend):
+    def run(seed, threads):
+        tc.set_threads(threads)
+        model = small_model()
+        model.fit(*stripes(60), epochs=2, batch_size=16, prepare=scale, seed=seed, progress=False)
+        return weights(model)
+
+    before = tc.get_threads()
+    try:
+        assert run(0, 1) == run(0, 2) == run(0, 5)
+        assert run(0, 1) != run(1, 1)
+    finally:
+        tc.set_threads(before)
+
+
+def test_best_weights_are_kept_and_last_ones_on_request():
+    x, labels = stripes(64)
+
+    def run(keep_best):
+        model, seen = small_model(), []
+        history = model.fit(
+            x,
+            labels,
+            epochs=6,
+            optimizer=tc.SGD(1.0),  # far too fast, so that the last epoch is unlikely to be the best
+            validation=stripes(64, 1),
+            prepare=scale,
+            keep_best=keep_best,
+            callbacks=[lambda model, history: seen.append(weights(model))],
+            progress=False,
+        )
+        return weights(model), seen, history
+
+    best, seen, history = run(True)
+    assert history.best_epoch == int(np.argmin(history.val_loss))
+    assert best == seen[history.best_epoch]
+    last, seen, _ = run(False)
+    assert last == seen[-1]
+
+
+def test_averaged_weights_are_what_remains():
+    model, ema = small_model(), tc.ExponentialMovingAverage(0.9)
+    model.fit(*stripes(64), epochs=2, batch_size=16, prepare=scale, ema=ema, progress=False)
+    plain = small_model()
+    plain.fit(*stripes(64), epochs=2, batch_size=16, prepare=scale, progress=False)
+    assert weights(model) != weights(plain)
+    # After the final swap the averages hold the raw weights, which are those of a run without averaging.
+    assert {name: array.tobytes() for name, array in ema.averages.items()} == weights(plain)
+
+
+def test_a_callback_can_stop():
+    def stop(model, history):
+        if len(history.loss) == 2:
+            raise tc.StopTraining
+
+    history = small_model().fit(*stripes(32), epochs=9, prepare=scale, callbacks=[stop], progress=False)
+    assert len(history.loss) == 2
+
+
+def test_plateau_schedule_hears_of_the_validation_loss():
+    schedule = tc.ReduceOnPlateau(0.1, patience=0, threshold=0.99)
+    history = small_model().fit(
+        *stripes(32),
+        epochs=3,
+        optimizer=tc.SGD(schedule),
+        validation=stripes(16, 1),
+        prepare=scale,
+        progress=False,
+    )
+    assert history.learning_rate == [0.1, 0.1, 0.05]
+
+
+def test_augmentation_sees_training_batches_as_stored():
+    seen = []
+
+    def augment(images, rng):
+        seen.append((images.dtype, len(images)))
+        return images[:, :, ::-1]
+
+    small_model().fit(
+        *stripes(40),
+        epochs=1,
+        batch_size=16,
+        validation=stripes(8),
+        augment=augment,
+        prepare=scale,
+        progress=False,
+    )
+    assert seen == [(np.uint8, 16), (np.uint8, 16), (np.uint8, 8)]
+
+
+def test_l2_counts_in_the_loss():
+    model = tc.Sequential([tc.Flatten(), tc.Dense(4, 2, l2=0.5, rng=0)])
+    x, labels = np.zeros((2, 2, 2, 1), np.float32), np.array([0, 1])
+    penalty = 0.5 * float((model.params["1.kernel"] ** 2).sum())
+    step = tc.train_step(model, x, labels, tc.SoftmaxCrossEntropy(), tc.SGD(0.1))
+    assert step.loss == pytest.approx(np.log(2) + penalty, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"x": np.zeros((0, 8, 8, 1)), "labels": np.zeros(0, int)}, tc.ShapeError, "N >= 1 images"),
+        ({"labels": np.zeros(3, int)}, tc.ShapeError, r"found shapes \(32, 8, 8, 1\) and \(3,\)"),
+        ({"labels": [0, 1]}, tc.DTypeError, "expected NumPy arrays"),
+        ({"epochs": 0}, tc.ConfigError, "epochs=0"),
+        ({"batch_size": 1.5}, tc.ConfigError, "batch_size=1.5"),
+        ({"prepare": None}, tc.DTypeError, "found uint8: use np.float32"),
+        ({"labels": np.full(32, 2)}, tc.ConfigError, "expected 0 to 1, since the model has 2 outputs"),
+    ],
+)
+def test_bad_data_and_options(change, error, message):
+    x, labels = stripes(32)
+    with pytest.raises(error, match=message):
+        small_model().fit(**{"x": x, "labels": labels, "prepare": scale, "progress": False, **change})
+
+
+def test_the_bar_shows_what_matters(capsys):
+    pytest.importorskip("rich", reason="the bar needs rich")
+    small_model().fit(*stripes(32), epochs=2, validation=stripes(8), prepare=scale)
+    text = capsys.readouterr().out
+    for word in ("epoch 2/2", "loss", "accuracy", "images/s", "held out"):
+        assert word in text
+
+
+def test_a_training_step_after_the_first_takes_no_new_memory():
+    arena, shapes = Arena(), [(3, 4), (100,), (2, 2)]
+
+    def step():
+        with recycled_memory(arena):
+            return [empty(shape, np.float32) for shape in shapes]
+
+    first, second = step(), step()
+    assert all(np.shares_memory(a, b) for a, b in zip(first, second, strict=True))
+    assert not any(np.shares_memory(a, b) for a in first for b in first if a is not b)
+    assert not np.shares_memory(empty((3, 4), np.float32), first[0])
+
+
+def test_predictions_are_copies():
+    model, (x, _) = small_model(), stripes(20)
+    first = model.predict(x, prepare=scale)
+    kept = first.copy()
+    model.predict(x[::-1], prepare=scale)
+    np.testing.assert_array_equal(first, kept)
+    with pytest.raises(tc.ShapeError, match="at least one image"):
+        model.predict(x[:0])
+
+
+def test_forward_outside_of_fit_never_overwrites_earlier_results(backend):
+    model, (x, _) = small_model(), stripes(8)
+    first = model.forward(scale(x))
+    kept = first.copy()
+    model.forward(scale(x[::-1]))
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_silent_progress_is_silent(capsys):
+    small_model().fit(*stripes(16), epochs=1, prepare=scale, progress=train.Progress())
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,49 @@
+"""The same operations as `tinycnn.kernels.reference`, compiled with numba: faster, and nothing else.
+
+The only folder that imports numba. Each public function prepares arrays and splits images over threads; each
+compiled one is an inner loop on flat arrays. Matrix products stay with BLAS. Where NumPy is already as fast,
+the reference itself serves.
+"""
+
+from tinycnn.kernels.jit.activation import add, dropout, relu, relu_backward
+from tinycnn.kernels.jit.conv import conv2d, conv2d_backward
+from tinycnn.kernels.jit.dense import bias_backward, dense, dense_backward
+from tinycnn.kernels.jit.depthwise import depthwise_conv2d, depthwise_conv2d_backward
+from tinycnn.kernels.jit.norm import batch_norm_apply, batch_norm_backward, batch_norm_statistics
+from tinycnn.kernels.jit.optim import adam_step, sgd_step
+from tinycnn.kernels.jit.pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
+from tinycnn.kernels.reference import (
+    global_avg_pool2d,
+    global_avg_pool2d_backward,
+    softmax,
+    softmax_backward,
+    softmax_cross_entropy,
+)
+
+__all__ = [
+    "adam_step",
+    "add",
+    "avg_pool2d",
+    "avg_pool2d_backward",
+    "batch_norm_apply",
+    "batch_norm_backward",
+    "batch_norm_statistics",
+    "bias_backward",
+    "conv2d",
+    "conv2d_backward",
+    "dense",
+    "dense_backward",
+    "depthwise_conv2d",
+    "depthwise_conv2d_backward",
+    "dropout",
+    "global_avg_pool2d",
+    "global_avg_pool2d_backward",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "relu",
+    "relu_backward",
+    "sgd_step",
+    "softmax",
+    "softmax_backward",
+    "softmax_cross_entropy",
+]

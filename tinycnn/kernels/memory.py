@@ -1,0 +1,67 @@
+"""Where kernels get their arrays: fresh ones, or inside `recycled_memory` the same ones again each step.
+
+A training step makes the same arrays over and over. Asking the system for them anew costs a page fault
+for every 4 KiB, more than many a kernel's arithmetic. So the loops of `tinycnn.train` run each step inside
+one `Arena`: the first step fills it, later steps allocate nothing that grows with the batch.
+Outside of it every call gives arrays of its own, and nothing is ever overwritten behind a user's back.
+"""
+
+import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+
+class Arena:
+    """A list of byte buffers handed out in order; `rewind` starts over with the same ones."""
+
+    def __init__(self) -> None:
+        self._buffers: list[np.ndarray] = []
+        self._next = 0
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """Return an uninitialised array, valid until the next `rewind`."""
+        size = math.prod(shape) * dtype.itemsize
+        if self._next == len(self._buffers):
+            self._buffers.append(np.empty(size, np.uint8))
+        elif self._buffers[self._next].size < size:
+            self._buffers[self._next] = np.empty(size, np.uint8)
+        buffer = self._buffers[self._next]
+        self._next += 1
+        return buffer[:size].view(dtype).reshape(shape)
+
+    def rewind(self) -> None:
+        """Declare every array handed out so far free for reuse."""
+        self._next = 0
+
+
+_local = threading.local()
+
+
+@contextmanager
+def recycled_memory(arena: Arena) -> Iterator[None]:
+    """Take this thread's arrays from `arena` within the block, from its beginning."""
+    previous = getattr(_local, "arena", None)
+    arena.rewind()
+    _local.arena = arena
+    try:
+        yield
+    finally:
+        _local.arena = previous
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return an uninitialised array: the arena's inside `recycled_memory`, otherwise a fresh one."""
+    arena = getattr(_local, "arena", None)
+    return np.empty(shape, dtype) if arena is None else arena.empty(shape, np.dtype(dtype))
+
+
+def scratch(size: int, dtype: np.dtype) -> np.ndarray:
+    """Return `size` uninitialised elements, the same ones at every call in this thread: use and forget."""
+    pools = _local.__dict__.setdefault("scratch", {})
+    key = np.dtype(dtype).char
+    if key not in pools or pools[key].size < size:
+        pools[key] = np.empty(size, dtype)
+    return pools[key][:size]

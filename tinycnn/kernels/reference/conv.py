@@ -1,0 +1,77 @@
+"""Convolution, ordinary and depthwise. (As everywhere in deep learning: cross-correlation, no flip.)"""
+
+import numpy as np
+
+from tinycnn.kernels.padding import Pad, Pair
+from tinycnn.kernels.reference.windows import crop, pad_map, sliding_windows, window_offsets
+
+
+def conv2d(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, stride: Pair, pad: Pad) -> np.ndarray:
+    """Return y[n,i,j,o] = sum over kh, kw, c of x[n, i*SH+kh, j*SW+kw, c] * kernel[kh,kw,c,o], plus bias[o].
+
+    Args:
+        x: (N, H, W, C).
+        kernel: (KH, KW, C, O).
+        bias: (O,) or None.
+        stride: (SH, SW).
+        pad: ((top, bottom), (left, right)) zeros around each map.
+
+    Returns:
+        (N, OH, OW, O).
+    """
+    windows = sliding_windows(pad_map(x, pad), kernel.shape[:2], stride)
+    y = np.tensordot(windows, kernel, axes=([4, 5, 3], [0, 1, 2]))
+    return y if bias is None else y + bias
+
+
+def conv2d_backward(
+    dy: np.ndarray, x: np.ndarray, kernel: np.ndarray, stride: Pair, pad: Pad
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the gradients of x and of the kernel, given dy (N, OH, OW, O), the gradient of y.
+
+    Each product x * kernel of the forward pass sends dy * kernel to x and dy * x to the kernel. So the
+    kernel's gradient correlates the input's windows with dy, and the input's gradient adds
+    dy @ kernel[kh,kw].T at the places that position (kh, kw) of the window has seen.
+
+    Returns:
+        dx (N, H, W, C) and dkernel (KH, KW, C, O).
+    """
+    x_padded = pad_map(x, pad)
+    windows = sliding_windows(x_padded, kernel.shape[:2], stride)
+    dkernel = np.tensordot(windows, dy, axes=([0, 1, 2], [0, 1, 2])).transpose(1, 2, 0, 3)
+    dx_padded = np.zeros_like(x_padded)
+    for kh, kw, where in window_offsets(kernel.shape[:2], stride, dy.shape[1:3]):
+        dx_padded[where] += dy @ kernel[kh, kw].T
+    return crop(dx_padded, pad), np.ascontiguousarray(dkernel)
+
+
+def depthwise_conv2d(
+    x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, stride: Pair, pad: Pad
+) -> np.ndarray:
+    """Return y[n,i,j,c] = sum over kh, kw of x[n, i*SH+kh, j*SW+kw, c] * kernel[kh,kw,c], plus bias[c].
+
+    Args:
+        x: (N, H, W, C).
+        kernel: (KH, KW, C): one window for each channel, and no sum over channels.
+        bias: (C,) or None.
+        stride: (SH, SW).
+        pad: ((top, bottom), (left, right)) zeros around each map.
+
+    Returns:
+        (N, OH, OW, C).
+    """
+    windows = sliding_windows(pad_map(x, pad), kernel.shape[:2], stride)
+    y = np.einsum("nijckl,klc->nijc", windows, kernel)
+    return y if bias is None else y + bias
+
+
+def depthwise_conv2d_backward(
+    dy: np.ndarray, x: np.ndarray, kernel: np.ndarray, stride: Pair, pad: Pad
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return dx (N, H, W, C) and dkernel (KH, KW, C), given dy (N, OH, OW, C), the gradient of y."""
+    x_padded = pad_map(x, pad)
+    dx_padded, dkernel = np.zeros_like(x_padded), np.empty_like(kernel)
+    for kh, kw, where in window_offsets(kernel.shape[:2], stride, dy.shape[1:3]):
+        dkernel[kh, kw] = np.einsum("nijc,nijc->c", x_padded[where], dy)
+        dx_padded[where] += dy * kernel[kh, kw]
+    return crop(dx_padded, pad), dkernel

@@ -1,0 +1,69 @@
+"""Layers without parameters that work element by element, and softmax."""
+
+from typing import Any
+
+import numpy as np
+
+from tinycnn.errors import ConfigError
+from tinycnn.kernels import active
+from tinycnn.layers.base import Arrays, Layer
+from tinycnn.layers.initializers import Seed
+
+
+class ReLU(Layer):
+    """max(x, 0), element by element, on any shape."""
+
+    def _forward(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Any]:
+        y = active().relu(x)
+        return y, y
+
+    def _backward(self, dy: np.ndarray, cache: Any) -> tuple[np.ndarray, Arrays]:
+        return active().relu_backward(dy, cache), {}
+
+
+class Softmax(Layer):
+    """Scores (N, K) to probabilities (N, K): positive, each row with sum 1.
+
+    Training does not run it: `SoftmaxCrossEntropy` contains it, so `fit` stops one layer short of it.
+    """
+
+    def _forward(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Any]:
+        y = active().softmax(x)
+        return y, y
+
+    def _backward(self, dy: np.ndarray, cache: Any) -> tuple[np.ndarray, Arrays]:
+        return active().softmax_backward(dy, cache), {}
+
+
+class Dropout(Layer):
+    """In training set each number to 0 with probability `rate`, and scale the rest up by 1 / (1 - rate).
+
+    No unit can rely on another's presence (Srivastava et al. 2014). In evaluation it does nothing.
+
+    Args:
+        rate: probability of 0, at least 0 and below 1.
+        rng: seed or generator of the choices.
+
+    Raises:
+        ConfigError: `rate` is out of range.
+    """
+
+    def __init__(self, rate: float = 0.5, rng: Seed = None) -> None:
+        super().__init__()
+        if not (isinstance(rate, int | float) and 0 <= rate < 1):
+            raise ConfigError(f"rate={rate!r}: expected a number from 0 up to, but not including, 1")
+        self.rate = rate
+        self.rng = np.random.default_rng(rng)
+
+    def _forward(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Any]:
+        if not train:
+            return x, None
+        keep = self.rng.random(x.shape, np.float32) >= self.rate
+        return active().dropout(x, keep, self.rate), keep
+
+    def _backward(self, dy: np.ndarray, cache: Any) -> tuple[np.ndarray, Arrays]:
+        return active().dropout(dy, cache, self.rate), {}
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"rate": self.rate}

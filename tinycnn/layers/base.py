@@ -1,0 +1,181 @@
+"""What every layer is: parameters, a forward pass, a backward pass, and nothing hidden."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Self
+
+import numpy as np
+
+from tinycnn.errors import CacheError, DTypeError, ShapeError
+
+#: Shape of one image's activations, without the batch axis N: (H, W, C) or (features,).
+Shape = tuple[int, ...]
+Arrays = dict[str, np.ndarray]
+
+
+class Layer:
+    """A function with parameters that knows its own derivative.
+
+    To write one, override `_forward`, `_backward`, `output_shape` and `config`; put trained arrays into
+    ``self.params`` in ``__init__``, and check the result with `tinycnn.gradcheck`.
+
+    Attributes:
+        params: trained arrays by name, such as "kernel" and "bias".
+        grads: the loss's gradients of `params`, same names, shapes and dtypes. Each `backward` replaces them.
+        state: arrays that are saved but not trained, such as running statistics.
+    """
+
+    def __init__(self) -> None:
+        self.params: Arrays = {}
+        self.grads: Arrays = {}
+        self.state: Arrays = {}
+        self._cache: Any = None
+        self._output_shape: Shape | None = None
+
+    def _forward(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Any]:
+        """Return the output, and whatever `_backward` will need. x is checked and contiguous."""
+        raise NotImplementedError
+
+    def _backward(self, dy: np.ndarray, cache: Any) -> tuple[np.ndarray, Arrays]:
+        """Return the input's gradient and the parameters' gradients, given dy, the output's gradient."""
+        raise NotImplementedError
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Return the output's shape for one image, given the input's, both without the batch axis.
+
+        Raises:
+            ShapeError: the layer cannot take this input.
+        """
+        return input_shape
+
+    def config(self) -> dict[str, Any]:
+        """Return the arguments that build this layer anew, as JSON can hold them."""
+        return {}
+
+    def multiply_adds(self, input_shape: Shape) -> int:
+        """Return the multiply-adds of convolutions and matrix products in one image's forward pass."""
+        return 0
+
+    def penalty(self) -> float:
+        """Return what L2 regularisation adds to the loss: l2 * sum(kernel ** 2) where there is an `l2`."""
+        return 0.0
+
+    def forward(self, x: np.ndarray, train: bool = False) -> np.ndarray:
+        """Return the layer's output for a batch.
+
+        Args:
+            x: (N, H, W, C) or (N, features), float32 or float64 like the parameters. It is never changed.
+            train: behave as in training (batch statistics, dropout) and remember what `backward` needs.
+                An evaluation forgets it, so that a stale `backward` is an error and not a wrong gradient.
+
+        Raises:
+            ShapeError: x does not fit this layer.
+            DTypeError: x is not of the parameters' dtype.
+        """
+        x = self._checked_input(x)
+        y, cache = self._forward(x, train)
+        self._cache, self._output_shape = (cache, y.shape) if train else (None, None)
+        return y
+
+    def backward(self, dy: np.ndarray) -> np.ndarray:
+        """Return the gradient of the last training forward's input, and set `grads`.
+
+        Args:
+            dy: gradient of the loss with respect to the output, of the output's shape.
+
+        Raises:
+            CacheError: the last forward was not a training one.
+            ShapeError: dy does not have the output's shape.
+        """
+        if self._output_shape is None:
+            raise CacheError(f"{self!r}: backward needs a forward(x, train=True) before it")
+        if dy.shape != self._output_shape:
+            raise ShapeError(
+                f"{self!r}: backward got a gradient of shape {dy.shape}, its output was {self._output_shape}"
+            )
+        dx, self.grads = self._backward(np.ascontiguousarray(dy), self._cache)
+        return dx
+
+    def children(self) -> Mapping[str, "Layer"]:
+        """Return the layers inside this one, by name."""
+        return {}
+
+    def walk(self, path: str = "") -> Iterator[tuple[str, "Layer"]]:
+        """Yield (path, layer) for this layer and all inside it; a path looks like ``block1.main.sep1``."""
+        yield path, self
+        for name, child in self.children().items():
+            yield from child.walk(f"{path}.{name}" if path else name)
+
+    def astype(self, dtype: Any) -> Self:
+        """Return a copy with all parameters and state in `dtype`, float32 or float64."""
+        twin = copy.deepcopy(self)
+        for _, layer in twin.walk():
+            if not layer.children():
+                for arrays in (layer.params, layer.state, layer.grads):
+                    arrays.update({name: array.astype(dtype) for name, array in arrays.items()})
+        return twin
+
+    def _checked_input(self, x: np.ndarray) -> np.ndarray:
+        if not isinstance(x, np.ndarray) or x.dtype not in (np.float32, np.float64):
+            found = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
+            raise DTypeError(f"{self!r}: expected an array of float32, found {found}: use np.float32(x)")
+        own = next(iter(self.params.values()), x).dtype
+        if x.dtype != own:
+            raise DTypeError(
+                f"{self!r}: its parameters are {own}, the input is {x.dtype}: "
+                f"use x.astype(np.{own}) or layer.astype(np.{x.dtype})"
+            )
+        if x.ndim == 0 or len(x) == 0:
+            raise ShapeError(f"{self!r}: expected a batch of at least one image, found shape {x.shape}")
+        self.output_shape(x.shape[1:])
+        return np.ascontiguousarray(x)
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.config().items())
+        return f"{type(self).__name__}({arguments})"
+
+
+class Composite(Layer):
+    """A layer made of layers: its arrays are its children's, under names like ``child.kernel``."""
+
+    def __init__(self, children: Mapping[str, Layer]) -> None:
+        # No super().__init__(): a composite has no arrays and no cache of its own.
+        self._children = dict(children)
+
+    def children(self) -> Mapping[str, Layer]:
+        """Return the layers inside this one, by name."""
+        return self._children
+
+    # These views are read-only: an assignment to a merged dict would be lost. Write into the arrays instead,
+    # ``model.params["conv1.kernel"][...] = value``.
+    @property
+    def params(self) -> Mapping[str, np.ndarray]:  # type: ignore[override]
+        """Trained arrays of all children."""
+        return self._merged("params")
+
+    @property
+    def grads(self) -> Mapping[str, np.ndarray]:  # type: ignore[override]
+        """Gradients of all children's parameters."""
+        return self._merged("grads")
+
+    @property
+    def state(self) -> Mapping[str, np.ndarray]:  # type: ignore[override]
+        """Untrained arrays of all children."""
+        return self._merged("state")
+
+    def _merged(self, kind: str) -> Mapping[str, np.ndarray]:
+        return MappingProxyType(
+            {
+                f"{name}.{key}": array
+                for name, child in self._children.items()
+                for key, array in getattr(child, kind).items()
+            }
+        )
+
+    def penalty(self) -> float:
+        """Return the sum of the children's penalties."""
+        return sum(child.penalty() for child in self._children.values())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(self._children)})"

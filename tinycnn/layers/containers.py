@@ -1,0 +1,110 @@
+"""Layers made of layers: a chain, and a detour."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinycnn.errors import ConfigError, ShapeError, TinyCNNError
+from tinycnn.kernels import active
+from tinycnn.layers.base import Composite, Layer, Shape
+
+
+class Sequential(Composite):
+    """Layers one after another, each fed with the output of the one before.
+
+    Args:
+        layers: a list (names "0", "1", ...) or a dict from name to layer. Names are parts of parameter names,
+            so they contain no dot.
+
+    Raises:
+        ConfigError: no layers, a name with a dot, something that is not a layer, or one layer twice.
+    """
+
+    def __init__(self, layers: Sequence[Layer] | Mapping[str, Layer]) -> None:
+        named = layers if isinstance(layers, Mapping) else {str(i): layer for i, layer in enumerate(layers)}
+        if not named:
+            raise ConfigError("Sequential: expected at least one layer")
+        for name, layer in named.items():
+            if not isinstance(layer, Layer):
+                raise ConfigError(f"Sequential: {name!r} is a {type(layer).__name__}, expected a layer")
+            if not name or "." in name:
+                raise ConfigError(f"Sequential: layer name {name!r}: expected a word without a dot")
+        if len({id(layer) for layer in named.values()}) < len(named):
+            raise ConfigError("Sequential: one layer object stands twice in it; make two")
+        super().__init__(named)
+
+    def forward(self, x: np.ndarray, train: bool = False) -> np.ndarray:
+        """Return the last layer's output for x, the first layer's input."""
+        for name, layer in self._children.items():
+            try:
+                x = layer.forward(x, train)
+            except TinyCNNError as error:
+                error.add_note(f"in layer {name!r}")
+                raise
+        return x
+
+    def backward(self, dy: np.ndarray) -> np.ndarray:
+        """Return the gradient of the first layer's input, given the last layer's output's: the chain rule."""
+        for layer in reversed(self._children.values()):
+            dy = layer.backward(dy)
+        return dy
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Return the last layer's output shape."""
+        for layer in self._children.values():
+            input_shape = layer.output_shape(input_shape)
+        return input_shape
+
+    def config(self) -> dict[str, Any]:
+        """Return {"layers": the layers by name}."""
+        return {"layers": dict(self._children)}
+
+
+class Residual(Composite):
+    """main(x) + shortcut(x): the main path learns only what to add to its input (He et al. 2016).
+
+    In the backward pass the gradient goes down both paths unchanged and adds up where they parted, so even
+    a very deep stack has a short way home.
+
+    Args:
+        main: the layers of the main path.
+        shortcut: the other path, such as a 1x1 convolution where shapes differ; None passes x on as it is.
+
+    Raises:
+        ConfigError: a path is not a layer.
+    """
+
+    def __init__(self, main: Layer, shortcut: Layer | None = None) -> None:
+        paths = {"main": main} if shortcut is None else {"main": main, "shortcut": shortcut}
+        for name, path in paths.items():
+            if not isinstance(path, Layer):
+                raise ConfigError(f"Residual: {name} is a {type(path).__name__}, expected a layer")
+        super().__init__(paths)
+        self.main, self.shortcut = main, shortcut
+
+    def forward(self, x: np.ndarray, train: bool = False) -> np.ndarray:
+        """Return main(x) + shortcut(x)."""
+        x = self._checked_input(x)
+        detour = x if self.shortcut is None else self.shortcut.forward(x, train)
+        return active().add(self.main.forward(x, train), detour)
+
+    def backward(self, dy: np.ndarray) -> np.ndarray:
+        """Return the sum of both paths' gradients of x."""
+        detour = dy if self.shortcut is None else self.shortcut.backward(dy)
+        return active().add(self.main.backward(dy), detour)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Return the shape that both paths agree on."""
+        main = self.main.output_shape(input_shape)
+        detour = input_shape if self.shortcut is None else self.shortcut.output_shape(input_shape)
+        if main != detour:
+            raise ShapeError(
+                f"Residual: main gives {main}, shortcut gives {detour} for input {input_shape}; "
+                "give both the same stride and output channels"
+            )
+        return main
+
+    def config(self) -> dict[str, Any]:
+        """Return the two paths."""
+        return {"main": self.main, "shortcut": self.shortcut}

@@ -1,0 +1,49 @@
+"""What convolutions and the dense layer share: a kernel, perhaps a bias, perhaps L2 regularisation."""
+
+from typing import Any
+
+import numpy as np
+
+from tinycnn.errors import ConfigError
+from tinycnn.kernels import active
+from tinycnn.layers.base import Arrays, Layer
+from tinycnn.layers.initializers import Seed, initial_kernel
+
+
+def check_positive(**values: int) -> None:
+    """Raise a ConfigError unless every value is a whole number of at least 1."""
+    for name, value in values.items():
+        if type(value) is not int or value < 1:
+            raise ConfigError(f"{name}={value!r}: expected a whole number of at least 1")
+
+
+class KernelLayer(Layer):
+    """A layer with ``params["kernel"]``, whose last axis is the outputs, and maybe ``params["bias"]``."""
+
+    def __init__(
+        self, shape: tuple[int, ...], fan: tuple[int, int], bias: bool, init: str, l2: float, rng: Seed
+    ) -> None:
+        super().__init__()
+        if not (isinstance(l2, int | float) and 0 <= l2 < float("inf")):
+            raise ConfigError(f"l2={l2!r}: expected a finite number of at least 0")
+        self.l2 = l2
+        self.params["kernel"] = initial_kernel(init, rng, shape, *fan)
+        if bias:
+            self.params["bias"] = np.zeros(shape[-1], np.float32)
+
+    def _grads(self, dkernel: np.ndarray, dy: np.ndarray) -> Arrays:
+        """Return the parameters' gradients, given the kernel's without L2, and the output's."""
+        if self.l2:
+            dkernel += 2 * self.l2 * self.params["kernel"]
+        grads = {"kernel": dkernel}
+        if "bias" in self.params:
+            grads["bias"] = active().bias_backward(dy)
+        return grads
+
+    def penalty(self) -> float:
+        """Return l2 * sum(kernel ** 2)."""
+        return self.l2 * float(np.square(self.params["kernel"]).sum()) if self.l2 else 0.0
+
+    def config(self) -> dict[str, Any]:
+        """Return the arguments that every layer with a kernel has."""
+        return {"bias": "bias" in self.params, "l2": self.l2}

@@ -1,0 +1,68 @@
+"""Batch normalisation."""
+
+from typing import Any
+
+import numpy as np
+
+from tinycnn.errors import ConfigError, ShapeError
+from tinycnn.kernels import active
+from tinycnn.layers.base import Arrays, Layer, Shape
+from tinycnn.layers.kernel import check_positive
+
+
+class BatchNorm(Layer):
+    """Give each channel mean `beta` and standard deviation `gamma` (Ioffe & Szegedy 2015).
+
+    In training the statistics are the batch's own, and a running average of them is kept; in evaluation the
+    running average is used, so that an image's result does not depend on its company. This is why the same
+    batch gives different numbers in the two modes, above all early in training.
+
+    Args:
+        channels: C, the last axis of the input (N, H, W, C) or (N, C).
+        momentum: how much of the running average each batch leaves in place.
+        eps: added to the variance before the square root.
+
+    Raises:
+        ConfigError: an argument is out of range.
+    """
+
+    def __init__(self, channels: int, momentum: float = 0.9, eps: float = 1e-3) -> None:
+        super().__init__()
+        check_positive(channels=channels)
+        if not 0 <= momentum < 1:
+            raise ConfigError(f"momentum={momentum!r}: expected a number from 0 up to, but not including, 1")
+        if not 0 < eps < float("inf"):
+            raise ConfigError(f"eps={eps!r}: expected a small positive number such as 1e-3")
+        self.channels, self.momentum, self.eps = channels, momentum, eps
+        self.params = {"gamma": np.ones(channels, np.float32), "beta": np.zeros(channels, np.float32)}
+        self.state = {
+            "running_mean": np.zeros(channels, np.float32),
+            "running_var": np.ones(channels, np.float32),
+        }
+
+    def _forward(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Any]:
+        if train:
+            mean, var = active().batch_norm_statistics(x)
+            for name, batch in (("running_mean", mean), ("running_var", var)):
+                self.state[name][...] = self.momentum * self.state[name] + (1 - self.momentum) * batch
+        else:
+            mean, var = self.state["running_mean"], self.state["running_var"]
+        inv_std = 1 / np.sqrt(var + x.dtype.type(self.eps))
+        y = active().batch_norm_apply(x, mean, self.params["gamma"] * inv_std, self.params["beta"])
+        return y, (x, mean, inv_std)
+
+    def _backward(self, dy: np.ndarray, cache: Any) -> tuple[np.ndarray, Arrays]:
+        x, mean, inv_std = cache
+        dx, dgamma, dbeta = active().batch_norm_backward(dy, x, mean, inv_std, self.params["gamma"])
+        return dx, {"gamma": dgamma, "beta": dbeta}
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Return the input's shape."""
+        if not input_shape or input_shape[-1] != self.channels:
+            found = ", ".join(map(str, ("N", *input_shape)))
+            raise ShapeError(f"{self!r}: expected input (N, ..., {self.channels}), found ({found})")
+        return input_shape
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"channels": self.channels, "momentum": self.momentum, "eps": self.eps}

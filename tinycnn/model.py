@@ -1,0 +1,75 @@
+"""The model: a `Sequential` with what one does to a whole network."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinycnn import layers, train
+from tinycnn.errors import ConfigError
+from tinycnn.layers.base import Layer, Shape
+from tinycnn.summary import summary
+from tinycnn.train import Evaluation, History, Prepare
+
+
+class Sequential(layers.Sequential):
+    """Layers one after another; a model is one of these.
+
+    Args:
+        layers: a list (names "0", "1", ...) or a dict from name to layer.
+        input_shape: of one image, (H, W, C) or (features,). If given, it is checked at once and `summary` and
+            files know it.
+
+    Raises:
+        ConfigError: no layers, a name with a dot, something that is not a layer, or one layer twice.
+        ShapeError: a layer cannot take what the one before it makes of `input_shape`.
+
+    >>> import tinycnn as tc
+    >>> model = tc.Sequential([tc.Flatten(), tc.Dense(4, 3, rng=0), tc.Softmax()], input_shape=(2, 2, 1))
+    >>> print(model.summary())
+    layer  kind     output  parameters  multiply-adds
+    -------------------------------------------------
+    0      Flatten  4                0              0
+    1      Dense    3               15             12
+    2      Softmax  3                0              0
+    -------------------------------------------------
+    total                           15             12
+    """
+
+    def __init__(
+        self, layers: Sequence[Layer] | Mapping[str, Layer], input_shape: Sequence[int] | None = None
+    ) -> None:
+        super().__init__(layers)
+        self.input_shape: Shape | None = None if input_shape is None else tuple(input_shape)
+        if self.input_shape is not None:
+            self.output_shape(self.input_shape)
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().config(), "input_shape": self.input_shape}
+
+    def summary(self, input_shape: Sequence[int] | None = None) -> str:
+        """Return a table of layers, output shapes, parameters and multiply-adds, for one image.
+
+        Raises:
+            ConfigError: no input shape, here or in the constructor.
+            ShapeError: a layer cannot take what it is given.
+        """
+        shape = self.input_shape if input_shape is None else tuple(input_shape)
+        if shape is None:
+            raise ConfigError("the input's shape is unknown: use model.summary((48, 48, 1)) or the like")
+        return summary(self, shape)
+
+    def fit(self, x: np.ndarray, labels: np.ndarray, **options: Any) -> History:
+        """Train on images x (N, H, W, C) and labels (N,); `tinycnn.train.fit` lists the options."""
+        return train.fit(self, x, labels, **options)
+
+    def predict(self, x: np.ndarray, batch_size: int = 64, prepare: Prepare | None = None) -> np.ndarray:
+        """Return the outputs for x (N, ...), usually probabilities (N, K); see `tinycnn.train.predict`."""
+        return train.predict(self, x, batch_size, prepare)
+
+    def evaluate(
+        self, x: np.ndarray, labels: np.ndarray, batch_size: int = 64, prepare: Prepare | None = None
+    ) -> Evaluation:
+        """Return loss (nats) and accuracy on x (N, ...), labels (N,); see `tinycnn.train.evaluate`."""
+        return train.evaluate(self, x, labels, batch_size=batch_size, prepare=prepare)
