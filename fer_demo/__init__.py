@@ -1,0 +1,1 @@
+"""Facial emotion recognition with networks built on `tinycnn`."""
