@@ -1,0 +1,30 @@
+"""A look at the synthetic faces: `python -m fer_demo.data.contact_sheet OUT.png`."""
+
+import sys
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from fer_demo.data.dataset import EMOTIONS
+from fer_demo.data.faces import draw_face
+
+
+def contact_sheet(seed: int = 0, columns: int = 5) -> Figure:
+    """A row of faces for every emotion: `columns` clean ones, then as many of the default difficulty."""
+    rng = np.random.default_rng(seed)
+    figure = Figure(figsize=(1.35 * columns + 1, 5.2), layout="constrained")
+    clean, default = figure.subfigures(1, 2, squeeze=False, width_ratios=(columns + 1, columns))[0]
+    for half, difficulty, title in ((clean, 0, "clean"), (default, 1, "default difficulty")):
+        half.suptitle(f"synthetic faces, {title}")
+        axes = half.subplots(len(EMOTIONS), columns, squeeze=False)
+        for emotion, row in zip(EMOTIONS, axes, strict=True):
+            for axis in row:
+                axis.imshow(draw_face(emotion, rng, difficulty), cmap="gray", vmin=0, vmax=255)
+                axis.set(xticks=[], yticks=[])
+            if difficulty == 0:
+                row[0].set_ylabel(emotion, rotation=0, ha="right", va="center")
+    return figure
+
+
+if __name__ == "__main__":
+    contact_sheet().savefig(sys.argv[1])

@@ -1,0 +1,56 @@
+"""The one form in which every source delivers its faces."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+#: FER2013's emotions; a label is an index into this tuple.
+EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+
+#: FER2013's three parts: to learn from, to choose a model by, and to report on once.
+USAGES = ("Training", "PublicTest", "PrivateTest")
+
+#: Height and width of a face in pixels.
+IMAGE_SIZE = 48
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """N grey faces with their emotions.
+
+    Attributes:
+        images: uint8, (N, 48, 48, 1), 0 black to 255 white.
+        labels: int64, (N,), indices into `EMOTIONS`.
+        name: what a person calls this data, such as a file's name.
+        sha256: hexadecimal digest of the content (of the file, or of the pixels and labels).
+        usage: (N,) of str, each one of `USAGES`; None where the source has none.
+        synthetic: whether the faces were drawn by a program; reports say so loudly.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    name: str
+    sha256: str
+    usage: np.ndarray | None = None
+    synthetic: bool = False
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def class_counts(self) -> dict[str, int]:
+        """How many images each emotion has, in the order of `EMOTIONS`."""
+        counts = np.bincount(self.labels, minlength=len(EMOTIONS))
+        return {emotion: int(count) for emotion, count in zip(EMOTIONS, counts, strict=True)}
+
+
+def content_digest(images: np.ndarray, labels: np.ndarray) -> str:
+    """SHA-256 of pixels and labels, hexadecimal: the identity of faces that no single file holds.
+
+    Args:
+        images: uint8, (N, 48, 48, 1).
+        labels: integers, (N,); hashed as little-endian int64, so that every machine finds the same digest.
+    """
+    digest = hashlib.sha256(np.ascontiguousarray(images, np.uint8).data)
+    digest.update(np.ascontiguousarray(labels, "<i8").data)
+    return digest.hexdigest()
