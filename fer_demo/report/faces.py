@@ -1,0 +1,69 @@
+"""Faces on a figure: samples of a data set, and a model's mistakes."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fer_demo.data.dataset import EMOTIONS, IMAGE_SIZE
+
+#: Faces shown of each emotion.
+SAMPLES = 4
+#: Rows and columns of mistakes.
+MISTAKES_GRID = (2, 6)
+
+_CELL = IMAGE_SIZE + 2  # a face and the white line after it
+
+
+def draw_faces(axes: Axes, images: np.ndarray, labels: np.ndarray) -> None:
+    """Show a column of `SAMPLES` faces per emotion, taken evenly from the whole data set.
+
+    Args:
+        axes: where to draw.
+        images: uint8, (N, 48, 48, 1).
+        labels: integers, (N,), indices into `EMOTIONS`.
+    """
+    mosaic = np.full((SAMPLES * _CELL, len(EMOTIONS) * _CELL), 255, np.uint8)
+    for column in range(len(EMOTIONS)):
+        members = np.flatnonzero(labels == column)
+        chosen = members[np.linspace(0, len(members) - 1, min(SAMPLES, len(members)), dtype=int)]
+        for row, index in enumerate(chosen):
+            top, left = row * _CELL, column * _CELL
+            mosaic[top : top + IMAGE_SIZE, left : left + IMAGE_SIZE] = images[index, :, :, 0]
+    _show(axes, mosaic)
+    axes.set_xticks(np.arange(len(EMOTIONS)) * _CELL + IMAGE_SIZE / 2, EMOTIONS)
+    axes.tick_params(top=False, labeltop=True, bottom=False, labelbottom=False)
+
+
+def draw_mistakes(figure: Figure, images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> None:
+    """Show the wrongly recognised faces that got the highest probability, surest first.
+
+    Args:
+        figure: where to draw, an empty one.
+        images: uint8, (N, 48, 48, 1).
+        labels: integers, (N,), indices into `EMOTIONS`.
+        probabilities: float, (N, 7), NaN in the rows of images that were never held out.
+    """
+    judged = np.flatnonzero(~np.isnan(probabilities).any(axis=1))
+    wrong = judged[probabilities[judged].argmax(axis=1) != labels[judged]]
+    confidence = probabilities[wrong].max(axis=1)
+    surest_first = wrong[np.argsort(-confidence, kind="stable")]
+    grid = figure.subplots(*MISTAKES_GRID)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, index in zip(
+        grid.flat, surest_first, strict=False
+    ):  # fewer mistakes than cells leave cells empty
+        predicted = probabilities[index].argmax()
+        _show(axes, images[index, :, :, 0])
+        axes.set_title(
+            f"{EMOTIONS[labels[index]]}, taken for\n"
+            f"{EMOTIONS[predicted]} ({probabilities[index, predicted]:.0%})",
+            fontsize=8,
+        )
+
+
+def _show(axes: Axes, picture: np.ndarray) -> None:
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)

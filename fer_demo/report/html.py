@@ -1,0 +1,64 @@
+"""The results as one self-contained page: style and pictures inside, no script, no request to anywhere."""
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from fer_demo.report import content
+from fer_demo.report.content import TableContent
+from fer_demo.report.results import Results, replace_file
+
+#: Accuracy that the paper prints for 5 folds and 8 epochs on FER2013.
+PAPER_ACCURACY = {"mini-Xception": 0.588, "AlexNet": 0.622}
+
+
+def write_report(results: Results, figures: Mapping[str, Path], path: Path) -> Path:
+    """Write the page.
+
+    Args:
+        results: as `fer_demo.report.results` describes them; models and folds may be missing.
+        figures: name -> PNG, as `fer_demo.report.figures.save_figures` returns them; others are not missed.
+        path: where the page goes.
+
+    Returns:
+        `path`.
+    """
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = templates.get_template("report.html.j2").render(
+        results=results,
+        best=content.best_model(results["models"]),
+        content=content,
+        protocol=_facts("Protocol", results["protocol"]),
+        data=_facts("Data", {key: value for key, value in results["data"].items() if key != "class_counts"}),
+        environment=_facts("Environment", results["environment"]),
+        pictures={name: _data_uri(figure) for name, figure in figures.items()},
+        paper=PAPER_ACCURACY,
+    )
+    replace_file(path, page.encode())
+    return path
+
+
+def _facts(caption: str, facts: Mapping[str, Any]) -> TableContent:
+    rows: list[tuple[str, ...]] = [(key.replace("_", " "), _fact(value)) for key, value in facts.items()]
+    return TableContent(caption, columns=("", ""), rows=rows)
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):  # one value per model
+        return ", ".join(f"{name} {_fact(item)}" for name, item in value.items())
+    return content.UNKNOWN if value is None else str(value)
+
+
+def _data_uri(png: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(png.read_bytes()).decode("ascii")
