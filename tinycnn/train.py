@@ -9,8 +9,8 @@ import numpy as np
 
 from tinycnn.averaging import ExponentialMovingAverage
 from tinycnn.errors import ConfigError, DTypeError, ShapeError
+from tinycnn.kernels import one_thread_pool
 from tinycnn.kernels.memory import Arena, recycled_memory
-from tinycnn.kernels.threads import single_threaded_blas
 from tinycnn.layers import Sequential, Softmax
 from tinycnn.losses import SoftmaxCrossEntropy
 from tinycnn.optimizers import Adam, Optimizer
@@ -129,7 +129,7 @@ def fit(
         reporter.batch(len(chosen), result.loss, result.accuracy)
         return result
 
-    with single_threaded_blas(), reporter.training(epochs, len(x)):
+    with one_thread_pool(), reporter.training(epochs, len(x)):
         for _ in range(epochs):
             began = time.perf_counter()
             order = rng.permutation(len(x))
@@ -186,7 +186,7 @@ def predict(
     if len(x) == 0:
         raise ShapeError(f"predict: expected at least one image, found shape {x.shape}")
     arena, outputs = Arena(), []
-    with single_threaded_blas():
+    with one_thread_pool():
         for i in range(0, len(x), batch_size):
             with recycled_memory(arena):
                 outputs.append(model.forward(_prepared(x[i : i + batch_size], prepare)).copy())

@@ -6,10 +6,12 @@ the one in force: ``active().conv2d(x, kernel, bias, stride, pad)``.
 
 import importlib
 import os
+from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from types import ModuleType
 
 from tinycnn.errors import BackendError
+from tinycnn.kernels.threads import single_threaded_blas
 
 #: Backend names as users write them, and the module that holds each.
 BACKENDS = {"numpy": "tinycnn.kernels.reference", "numba": "tinycnn.kernels.jit"}
@@ -49,6 +51,12 @@ def _module(name: str) -> ModuleType:
             f"the {name!r} backend needs {error.name}, which is not installed: "
             "pip install 'tinycnn[jit]', or use tinycnn.backend('numpy')"
         ) from error
+
+
+def one_thread_pool() -> AbstractContextManager[None]:
+    """Within the block, only one thread pool works: the jit kernels' own, or with the reference BLAS's."""
+    active()  # load the backend first: it brings a BLAS of its own
+    return single_threaded_blas() if backend_name() == "numba" else nullcontext()
 
 
 class backend:

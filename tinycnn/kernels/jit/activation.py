@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn.kernels.jit.compile import compiled, for_images
+from tinycnn.kernels.jit.compile import compiled, each_alone
 from tinycnn.kernels.memory import empty
 
 
@@ -15,7 +15,7 @@ def _elementwise(
     """Return a new array that `kernel` has filled from the flat x, the other arrays and the scalars."""
     y = empty(x.shape, x.dtype)
     flat = [array.reshape(-1) for array in (y, x, *operands)]
-    for_images(flat[0], lambda _, start, stop: kernel(*(array[start:stop] for array in flat), *scalars))
+    each_alone(flat[0], lambda start, stop: kernel(*(array[start:stop] for array in flat), *scalars))
     return y
 
 

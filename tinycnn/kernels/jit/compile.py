@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy.linalg.cython_blas  # noqa: F401 - np.dot in compiled code; loaded now, so that its threads can be limited
 from numba import njit
 
-from tinycnn.kernels.threads import for_chunks
+from tinycnn.kernels.threads import chunk_count, for_chunks, for_parts
 
 #: Smaller work is done by the calling thread alone: waking another would take longer than the work.
 SHARED_FROM = 1 << 15  # elements
@@ -22,8 +23,18 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def for_images(x: np.ndarray, work: Callable[[int, int, int], None]) -> None:
-    """Call ``work(chunk, start, stop)`` over the first axis of x, in parallel if x is large enough."""
+    """`for_chunks` over the first axis of x, in parallel if x is large enough."""
     for_chunks(len(x), work, parallel=x.size >= SHARED_FROM)
+
+
+def each_alone(x: np.ndarray, work: Callable[[int, int], None]) -> None:
+    """`for_parts` over the first axis of x, in parallel if x is large enough."""
+    for_parts(len(x), work, parallel=x.size >= SHARED_FROM)
+
+
+def each_chunk(x: np.ndarray, work: Callable[[int, int], None]) -> None:
+    """Call ``work(first, stop)`` for a range of chunks of x per thread, for kernels that loop over chunks."""
+    for_parts(chunk_count(len(x)), work, parallel=x.size >= SHARED_FROM)
 
 
 def as_rows(x: np.ndarray) -> np.ndarray:

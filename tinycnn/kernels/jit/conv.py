@@ -1,6 +1,8 @@
-"""Convolution as a matrix product: lay out the windows as rows (im2col), and let BLAS multiply."""
+"""Convolution as a matrix product: lay out the windows as rows (im2col), and let BLAS multiply.
 
-from collections.abc import Iterator
+A few images at a time, so that their windows are still in cache when BLAS reads them; all in compiled code,
+so that threads never wait for one another's Python.
+"""
 
 import numpy as np
 
@@ -18,14 +20,11 @@ def conv2d(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, stride: P
     out_size = output_size(x.shape[1:3], kernel.shape[:2], stride, pad)
     y = empty((len(x), *out_size, kernel.shape[3]), x.dtype)
     matrix = kernel.reshape(-1, kernel.shape[3])
+    offsets = np.zeros(kernel.shape[3], x.dtype) if bias is None else bias
 
     def work(_: int, start: int, stop: int) -> None:
-        for lo, hi in _blocks(start, stop, out_size):
-            windows = _windows(x[lo:hi], kernel.shape[:2], stride, pad, out_size)
-            y_matrix = y[lo:hi].reshape(len(windows), -1)
-            np.matmul(windows, matrix, out=y_matrix)
-            if bias is not None:
-                np.add(y_matrix, bias, out=y_matrix)
+        windows = _scratch_windows(y, kernel)
+        _forward(x[start:stop], matrix, offsets, y[start:stop], windows, *_geometry(kernel, stride, pad))
 
     for_images(y, work)
     return y
@@ -35,51 +34,74 @@ def conv2d_backward(
     dy: np.ndarray, x: np.ndarray, kernel: np.ndarray, stride: Pair, pad: Pad
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return dx (N, H, W, C) and dkernel (KH, KW, C, O); see the reference for the derivation."""
-    window, out_size = kernel.shape[:2], dy.shape[1:3]
     matrix = kernel.reshape(-1, kernel.shape[3])
-    dx = empty(x.shape, x.dtype)
-    partial = empty((chunk_count(len(x)), *matrix.shape), x.dtype)
-    sums_only = _is_pixelwise(window, stride, pad)
+    dx, partial = empty(x.shape, x.dtype), empty((chunk_count(len(x)), *matrix.shape), x.dtype)
 
     def work(chunk: int, start: int, stop: int) -> None:
-        partial[chunk] = 0
-        for lo, hi in _blocks(start, stop, out_size):
-            windows = _windows(x[lo:hi], window, stride, pad, out_size)
-            dy_matrix = dy[lo:hi].reshape(len(windows), -1)
-            partial[chunk] += windows.T @ dy_matrix
-            if sums_only:
-                np.matmul(dy_matrix, matrix.T, out=dx[lo:hi].reshape(windows.shape))
-                continue
-            np.matmul(
-                dy_matrix, matrix.T, out=windows
-            )  # the windows have served; their gradient takes their place
-            dx[lo:hi] = 0
-            _add_windows(windows.reshape(-1), dx[lo:hi], *window, *stride, pad[0][0], pad[1][0], *out_size)
+        windows, images = _scratch_windows(dy, kernel), slice(start, stop)
+        arrays = (dy[images], x[images], matrix, dx[images], partial[chunk], windows)
+        _backward(*arrays, *_geometry(kernel, stride, pad))
 
     for_images(dy, work)
     return dx, partial.sum(axis=0).reshape(kernel.shape)
 
 
-def _blocks(start: int, stop: int, out_size: Pair) -> Iterator[Pair]:
-    """Cut images start..stop into blocks just large enough for BLAS."""
-    images = -(-ENOUGH_ROWS // (out_size[0] * out_size[1]))
-    for lo in range(start, stop, images):
-        yield lo, min(lo + images, stop)
+def _geometry(kernel: np.ndarray, stride: Pair, pad: Pad) -> tuple[bool, int, int, int, int, int, int]:
+    """Return whether each window is one pixel, all in order, and (KH, KW, SH, SW, top, left)."""
+    window, (top, left) = kernel.shape[:2], (pad[0][0], pad[1][0])
+    pixelwise = window == (1, 1) and stride == (1, 1) and pad == ((0, 0), (0, 0))
+    return pixelwise, *window, *stride, top, left
 
 
-def _is_pixelwise(window: Pair, stride: Pair, pad: Pad) -> bool:
-    """Whether every window is one pixel, in order: then x itself is the matrix of windows."""
-    return window == (1, 1) and stride == (1, 1) and pad == ((0, 0), (0, 0))
+def _scratch_windows(y: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Return this thread's memory for the windows of as many images as BLAS wants at a time.
+
+    Shape (images, OH*OW, KH*KW*C), given y (N, OH, OW, O) and kernel (KH, KW, C, O).
+    """
+    _, oh, ow, _ = y.shape
+    kh, kw, c, _ = kernel.shape
+    shape = (-(-ENOUGH_ROWS // (oh * ow)), oh * ow, kh * kw * c)
+    return scratch(shape[0] * shape[1] * shape[2], y.dtype).reshape(shape)
 
 
-def _windows(x: np.ndarray, window: Pair, stride: Pair, pad: Pad, out_size: Pair) -> np.ndarray:
-    """Return the windows of x (N, H, W, C) as rows: (N*OH*OW, KH*KW*C), in this thread's scratch memory."""
-    rows, length = len(x) * out_size[0] * out_size[1], window[0] * window[1] * x.shape[3]
-    if _is_pixelwise(window, stride, pad):
-        return x.reshape(rows, length)
-    columns = scratch(rows * length, x.dtype)
-    _copy_windows(x, columns, *window, *stride, pad[0][0], pad[1][0], *out_size)
-    return columns.reshape(rows, length)
+@compiled
+def _forward(x, matrix, bias, y, windows, pixelwise, kh, kw, sh, sw, top, left):
+    n, oh, ow, o = y.shape
+    block, pixels, length = windows.shape
+    for lo in range(0, n, block):
+        hi = min(lo + block, n)
+        if pixelwise:  # the map itself is the matrix
+            rows = x[lo:hi].reshape((hi - lo) * pixels, length)
+        else:
+            rows = windows[: hi - lo].reshape((hi - lo) * pixels, length)
+            _copy_windows(x[lo:hi], rows.reshape(-1), kh, kw, sh, sw, top, left, oh, ow)
+        products = y[lo:hi].reshape((hi - lo) * pixels, o)
+        np.dot(rows, matrix, products)
+        for i in range(products.shape[0]):
+            for j in range(o):
+                products[i, j] += bias[j]
+
+
+@compiled
+def _backward(dy, x, matrix, dx, dmatrix, windows, pixelwise, kh, kw, sh, sw, top, left):
+    n, oh, ow, o = dy.shape
+    block, pixels, length = windows.shape
+    share = np.empty_like(dmatrix)
+    dmatrix[:] = 0
+    for lo in range(0, n, block):
+        hi = min(lo + block, n)
+        dy_rows = dy[lo:hi].reshape((hi - lo) * pixels, o)
+        if pixelwise:
+            np.dot(x[lo:hi].reshape((hi - lo) * pixels, length).T, dy_rows, share)
+            np.dot(dy_rows, matrix.T, dx[lo:hi].reshape((hi - lo) * pixels, length))
+        else:
+            rows = windows[: hi - lo].reshape((hi - lo) * pixels, length)
+            _copy_windows(x[lo:hi], rows.reshape(-1), kh, kw, sh, sw, top, left, oh, ow)
+            np.dot(rows.T, dy_rows, share)
+            np.dot(dy_rows, matrix.T, rows)  # the windows have served; their gradient takes their place
+            dx[lo:hi] = 0
+            _add_windows(rows.reshape(-1), dx[lo:hi], kh, kw, sh, sw, top, left, oh, ow)
+        dmatrix += share
 
 
 @compiled

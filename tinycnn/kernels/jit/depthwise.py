@@ -7,7 +7,7 @@ With a larger stride the runs are C long, one for each output column.
 
 import numpy as np
 
-from tinycnn.kernels.jit.compile import compiled, folded, for_images
+from tinycnn.kernels.jit.compile import compiled, each_alone, folded, for_images
 from tinycnn.kernels.memory import empty
 from tinycnn.kernels.padding import Pad, Pair, output_size
 from tinycnn.kernels.threads import chunk_count
@@ -21,11 +21,11 @@ def depthwise_conv2d(
     y = empty((len(x), *out_size, x.shape[3]), x.dtype)
     taps = _repeated(kernel, out_size[1])
 
-    def work(_: int, start: int, stop: int) -> None:
+    def work(start: int, stop: int) -> None:
         y[start:stop] = 0 if bias is None else bias
         _forward(x[start:stop], taps, y[start:stop], *kernel.shape[:2], *stride, pad[0][0], pad[1][0])
 
-    for_images(y, work)
+    each_alone(y, work)
     return y
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinycnn.kernels.jit.compile import as_rows, compiled, folded, for_images, tiled
+from tinycnn.kernels.jit.compile import as_rows, compiled, each_alone, each_chunk, folded, tiled
 from tinycnn.kernels.jit.dense import column_sums
 from tinycnn.kernels.memory import empty
 from tinycnn.kernels.threads import chunk_count
@@ -17,17 +17,7 @@ def batch_norm_statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rows, channels = as_rows(x), x.shape[-1]
     chunks = chunk_count(len(rows))
     counts, means, squares = np.empty((chunks, 1)), np.empty((chunks, channels)), np.empty((chunks, channels))
-
-    def work(chunk: int, start: int, stop: int) -> None:
-        total = np.zeros(rows.shape[1])
-        column_sums(rows[start:stop], total)
-        counts[chunk] = (stop - start) * rows.shape[1] // channels
-        means[chunk] = folded(total, channels) / counts[chunk]
-        total[:] = 0
-        _squared_deviations(rows[start:stop], tiled(means[chunk], rows), total)
-        squares[chunk] = folded(total, channels)
-
-    for_images(rows, work)
+    each_chunk(rows, lambda first, stop: _moments(rows, first, stop, counts, means, squares))
     mean = (counts * means).sum(axis=0) / counts.sum()
     var = (squares + counts * (means - mean) ** 2).sum(axis=0) / counts.sum()
     return mean.astype(x.dtype), var.astype(x.dtype)
@@ -38,7 +28,7 @@ def batch_norm_apply(x: np.ndarray, mean: np.ndarray, scale: np.ndarray, beta: n
     y = empty(x.shape, x.dtype)
     x_rows, y_rows = as_rows(x), as_rows(y)
     vectors = [tiled(v, x_rows) for v in (mean, scale, beta)]
-    for_images(x_rows, lambda _, start, stop: _apply(x_rows[start:stop], *vectors, y_rows[start:stop]))
+    each_alone(x_rows, lambda start, stop: _apply(x_rows[start:stop], *vectors, y_rows[start:stop]))
     return y
 
 
@@ -48,23 +38,18 @@ def batch_norm_backward(
     """Return dx, dgamma and dbeta; see the reference for the derivation."""
     x_rows, dy_rows, channels = as_rows(x), as_rows(dy), x.shape[-1]
     mean_row = tiled(mean, x_rows)
-    partial = np.zeros((chunk_count(len(x_rows)), 2, x_rows.shape[1]))
-    for_images(
-        x_rows,
-        lambda chunk, start, stop: _backward_sums(
-            dy_rows[start:stop], x_rows[start:stop], mean_row, partial[chunk, 0], partial[chunk, 1]
-        ),
-    )
-    dbeta, projection = folded(partial.sum(axis=0), channels)  # sums of dy and of dy * (x - mean)
+    sums = np.zeros((chunk_count(len(x_rows)), 2, x_rows.shape[1]))
+    each_chunk(x_rows, lambda first, stop: _backward_sums(dy_rows, x_rows, mean_row, first, stop, sums))
+    dbeta, projection = folded(sums.sum(axis=0), channels)  # sums of dy and of dy * (x - mean)
     count, gain = x.size // channels, gamma * inv_std
     # dx = gain * dy - slope * (x - mean) - offset, with x_hat = (x - mean) * inv_std put into the definition
     slope = gain * inv_std * inv_std * projection / count
     offset = gain * dbeta / count
     dx = empty(x.shape, x.dtype)
     dx_rows, vectors = as_rows(dx), [tiled(v, x_rows) for v in (mean, gain, slope, offset)]
-    for_images(
+    each_alone(
         x_rows,
-        lambda _, start, stop: _backward_apply(
+        lambda start, stop: _backward_apply(
             dy_rows[start:stop], x_rows[start:stop], *vectors, dx_rows[start:stop]
         ),
     )
@@ -72,11 +57,29 @@ def batch_norm_backward(
 
 
 @compiled
-def _squared_deviations(rows, mean, total):
-    for i in range(rows.shape[0]):
-        for j in range(rows.shape[1]):
-            deviation = rows[i, j] - mean[j]
-            total[j] += deviation * deviation
+def _moments(rows, first, stop, counts, means, squares):
+    chunks, channels = means.shape
+    n, length = rows.shape
+    for chunk in range(first, stop):
+        lo, hi = chunk * n // chunks, (chunk + 1) * n // chunks
+        count = (hi - lo) * (length // channels)
+        total, mean = np.zeros(length), means[chunk]
+        column_sums(rows[lo:hi], total)
+        mean[:] = 0
+        for j in range(length):
+            mean[j % channels] += total[j] / count
+        mean_row = np.empty(length, rows.dtype)
+        for j in range(length):
+            mean_row[j] = mean[j % channels]
+        total[:] = 0
+        for i in range(lo, hi):
+            for j in range(length):
+                deviation = rows[i, j] - mean_row[j]
+                total[j] += deviation * deviation
+        squares[chunk] = 0
+        for j in range(length):
+            squares[chunk, j % channels] += total[j]
+        counts[chunk] = count
 
 
 @compiled
@@ -87,11 +90,14 @@ def _apply(x, mean, scale, beta, y):
 
 
 @compiled
-def _backward_sums(dy, x, mean, sum_dy, sum_projection):
-    for i in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            sum_dy[j] += dy[i, j]
-            sum_projection[j] += dy[i, j] * (x[i, j] - mean[j])
+def _backward_sums(dy, x, mean, first, stop, sums):
+    chunks, n = sums.shape[0], x.shape[0]
+    for chunk in range(first, stop):
+        sum_dy, sum_projection = sums[chunk, 0], sums[chunk, 1]
+        for i in range(chunk * n // chunks, (chunk + 1) * n // chunks):
+            for j in range(x.shape[1]):
+                sum_dy[j] += dy[i, j]
+                sum_projection[j] += dy[i, j] * (x[i, j] - mean[j])
 
 
 @compiled

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinycnn.kernels.jit.compile import compiled, for_images
+from tinycnn.kernels.jit.compile import compiled, each_alone
 from tinycnn.kernels.jit.depthwise import depthwise_conv2d, depthwise_conv2d_backward
 from tinycnn.kernels.memory import empty
 from tinycnn.kernels.padding import Pad, Pair, output_size
@@ -14,10 +14,10 @@ def max_pool2d(x: np.ndarray, window: Pair, stride: Pair, pad: Pad) -> tuple[np.
     y = empty((len(x), *out_size, x.shape[3]), x.dtype)
     winner = empty(y.shape, np.dtype(np.int32))
 
-    def work(_: int, start: int, stop: int) -> None:
+    def work(start: int, stop: int) -> None:
         _max_forward(x[start:stop], y[start:stop], winner[start:stop], *window, *stride, pad[0][0], pad[1][0])
 
-    for_images(x, work)
+    each_alone(x, work)
     return y, winner
 
 
@@ -27,13 +27,13 @@ def max_pool2d_backward(
     """Return dx (N, H, W, C): each dy goes to the value that won its window."""
     dx = empty(x_shape, dy.dtype)
 
-    def work(_: int, start: int, stop: int) -> None:
+    def work(start: int, stop: int) -> None:
         dx[start:stop] = 0
         _max_backward(
             dy[start:stop], winner[start:stop], dx[start:stop], window[1], *stride, pad[0][0], pad[1][0]
         )
 
-    for_images(dx, work)
+    each_alone(dx, work)
     return dx
 
 

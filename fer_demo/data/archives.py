@@ -1,0 +1,54 @@
+"""Opening a text file that may be compressed."""
+
+import gzip
+import lzma
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, cast
+
+from fer_demo.errors import DataError
+
+#: What the standard library raises for files that cannot be read, are cut short or are damaged.
+_UNREADABLE = (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+
+
+@contextmanager
+def open_text(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for reading; gzip, xz and zip are recognised by their first bytes, whatever the name.
+
+    A zip archive must hold exactly one ``.csv`` file. Nothing is unpacked to disk or read ahead.
+
+    Raises:
+        DataError: the file cannot be read or decompressed, now or while it is being read within the block.
+    """
+    try:
+        with ExitStack() as stack:
+            file = stack.enter_context(path.open("rb", buffering=1 << 17))
+            magic = file.read(6)
+            file.seek(0)
+            if magic.startswith(b"\x1f\x8b"):
+                yield cast(IO[bytes], stack.enter_context(gzip.open(file)))
+            elif magic == b"\xfd7zXZ\x00":
+                yield stack.enter_context(lzma.open(file))
+            elif magic.startswith(b"PK"):
+                yield stack.enter_context(_open_member(stack.enter_context(zipfile.ZipFile(file))))
+            else:
+                yield file
+    except _UNREADABLE as error:
+        reason = str(error) or type(error).__name__
+        raise DataError(f"cannot be read to the end ({reason}); check or download it again") from error
+
+
+def _open_member(archive: zipfile.ZipFile) -> IO[bytes]:
+    members = [name for name in archive.namelist() if not name.startswith("__MACOSX/")]
+    tables = [name for name in members if name.lower().endswith(".csv")]
+    if len(tables) != 1:
+        found = ", ".join(members[:10]) or "nothing"
+        raise DataError(f"expected one .csv file in the archive, found {found}; unpack it and choose one")
+    try:
+        return archive.open(tables[0])
+    except RuntimeError as error:  # encrypted, or a compression method that Python does not know
+        raise DataError(f"{tables[0]} cannot be unpacked here ({error}); unpack it first") from error

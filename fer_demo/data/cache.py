@@ -1,0 +1,62 @@
+"""Parsed CSV files, kept so that the next start need not parse them again.
+
+They lie in the user's cache folder, or where the environment variable ``TINYCNN_CACHE`` points, one file for
+each content. Everything there may be deleted at any time. A cache that cannot be read or written, for
+whatever reason, costs the time of parsing and nothing else, so no error is raised.
+"""
+
+import os
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+import numpy as np
+from platformdirs import user_cache_dir
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from fer_demo.data.fer2013 import Table
+
+#: To be raised whenever `fer_demo.data.fer2013` reads the same file into something else.
+PARSER_VERSION = 1
+
+
+def cache_file(sha256: str) -> Path:
+    """Where the parsed form of a file with this content is or would be."""
+    folder = os.environ.get("TINYCNN_CACHE") or user_cache_dir("tinycnn", appauthor=False)
+    return Path(folder) / f"fer2013-{sha256}-v{PARSER_VERSION}.safetensors"
+
+
+def read_cache(sha256: str) -> Table | None:
+    """What `write_cache` kept for this content; None if there is nothing, or it is damaged."""
+    try:
+        arrays = load_file(cache_file(sha256))
+        table = Table(arrays["images"], arrays["labels"], arrays.get("usage"))
+        intact = np.array_equal(arrays["checksum"], _checksum(table))
+    except (OSError, SafetensorError, KeyError):
+        return None
+    return table if intact else None
+
+
+def write_cache(sha256: str, table: Table) -> None:
+    """Keep a parsed file. It appears under its name only when it is complete."""
+    path = cache_file(sha256)
+    arrays = {name: array for name, array in table._asdict().items() if array is not None}
+    with suppress(OSError, SafetensorError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=path.parent, prefix=path.stem, delete=False) as file:
+            temporary = Path(file.name)
+        try:
+            save_file({**arrays, "checksum": _checksum(table)}, temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _checksum(table: Table) -> np.ndarray:
+    value = 0
+    for array in table:
+        if array is not None:
+            value = zlib.crc32(array.data, value)
+    return np.array([value], np.uint32)

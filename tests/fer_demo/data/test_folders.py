@@ -1,0 +1,126 @@
+"""Folders of images by the name of the emotion."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from fer_demo.data.dataset import EMOTIONS, content_digest
+from fer_demo.data.folders import read_folder
+from fer_demo.errors import DataError
+
+
+def put(path: Path, image: np.ndarray | int = 100) -> np.ndarray:
+    """Write an image, or a grey square of this value, and return it."""
+    if isinstance(image, int):
+        image = np.full((48, 48), image, np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
+    return image
+
+
+def test_images_come_in_the_order_of_their_names_with_the_labels_of_their_folders(tmp_path):
+    rng = np.random.default_rng(0)
+    faces = rng.integers(0, 256, (4, 48, 48), dtype=np.uint8)
+    names = ("angry/10.png", "angry/9.png", "happy/ä.bmp", "sad/1.png")
+    for index in (2, 0, 3, 1):
+        put(tmp_path / names[index], faces[index])
+    dataset = read_folder(tmp_path)
+    np.testing.assert_array_equal(dataset.images, faces[..., None])
+    assert dataset.labels.dtype == np.int64
+    assert [EMOTIONS[label] for label in dataset.labels] == ["angry", "angry", "happy", "sad"]
+    assert (dataset.name, dataset.usage, dataset.synthetic) == (tmp_path.name, None, False)
+    assert dataset.sha256 == content_digest(dataset.images, dataset.labels)
+
+
+def test_kaggles_parts_become_usages(tmp_path):
+    for number, part in enumerate(("Test", "train", "validation")):
+        put(tmp_path / part / "fear" / "1.png", number)
+    dataset = read_folder(tmp_path)
+    assert dataset.usage.tolist() == ["PrivateTest", "Training", "PublicTest"]
+    assert dataset.images[:, 0, 0, 0].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "emotion"),
+    [("Anger", "angry"), ("DISGUSTED", "disgust"), ("Happiness", "happy"), ("surprised", "surprise")],
+)
+def test_synonyms_of_emotions(tmp_path, name, emotion):
+    put(tmp_path / name / "1.png")
+    assert read_folder(tmp_path).class_counts()[emotion] == 1
+
+
+def test_colour_becomes_grey_and_the_middle_square_is_averaged(tmp_path):
+    wide = np.zeros((96, 200, 3), np.uint8)
+    wide[:, 52:148] = 90  # the square in the middle; black beside it
+    wide[::2, 52:148] = 110
+    put(tmp_path / "sad" / "wide.png", wide)
+    put(tmp_path / "sad" / "tall.png", wide.transpose(1, 0, 2))
+    put(tmp_path / "sad" / "tiny.png", np.full((7, 5), 100, np.uint8))
+    np.testing.assert_array_equal(read_folder(tmp_path).images, 100)
+
+
+def test_damaged_files_are_listed(tmp_path):
+    put(tmp_path / "sad" / "whole.png")
+    for number in range(12):
+        (tmp_path / "sad" / f"text{number:02}.png").write_bytes(b"not an image")
+    with pytest.raises(DataError, match="12 of 13 files are damaged or no images") as error:
+        read_folder(tmp_path)
+    assert str(tmp_path / "sad" / "text00.png") in str(error.value)
+    assert "text09" in str(error.value)
+    assert "text10" not in str(error.value)
+    assert str(error.value).endswith("and 2 more")
+
+
+@pytest.mark.parametrize("content", [b"", "half"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_an_image_cut_short_is_damaged(tmp_path, content, suffix):
+    path = tmp_path / "sad" / f"1{suffix}"
+    put(path, np.random.default_rng(0).integers(0, 256, (48, 48), dtype=np.uint8))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if content == "half" else content)
+    with pytest.raises(DataError, match="1 of 1 files are damaged"):
+        read_folder(tmp_path)
+
+
+def test_a_folder_within_an_emotions_folder_is_not_skipped(tmp_path):
+    put(tmp_path / "sad" / "more" / "1.png")
+    with pytest.raises(DataError, match="1 of 1 files are damaged or no images"):
+        read_folder(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["contempt", "train/contempt"])
+def test_an_unknown_folder_is_refused(tmp_path, name):
+    put(tmp_path / name / "1.png")
+    with pytest.raises(DataError, match="name is unknown, expected one of angry, disgust, fear") as error:
+        read_folder(tmp_path)
+    assert str(tmp_path / name) in str(error.value)
+
+
+def test_an_emotion_beside_the_parts_is_refused(tmp_path):
+    put(tmp_path / "train" / "sad" / "1.png")
+    put(tmp_path / "happy" / "1.png")
+    with pytest.raises(DataError, match=r"happy: the folder's name is unknown, expected one of train"):
+        read_folder(tmp_path)
+
+
+def test_an_image_beside_the_folders_is_refused(tmp_path):
+    put(tmp_path / "sad" / "1.png")
+    put(tmp_path / "2.png")
+    with pytest.raises(DataError, match=r"2\.png: this image must be moved into a folder"):
+        read_folder(tmp_path)
+
+
+def test_what_is_not_meant_as_an_image_is_left_alone(tmp_path):
+    put(tmp_path / "sad" / "1.png")
+    for name in ("sad/.DS_Store", "sad/Thumbs.db", "README.txt", ".git/config", "__MACOSX/x"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    assert len(read_folder(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("name", ["", "sad", "train", "train/sad"])
+def test_a_folder_without_images_is_refused(tmp_path, name):
+    (tmp_path / name).mkdir(parents=True, exist_ok=True)
+    with pytest.raises(DataError, match="there are no images in it; expected some in subfolders named angry"):
+        read_folder(tmp_path)

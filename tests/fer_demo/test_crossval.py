@@ -1,0 +1,116 @@
+"""The protocol is honest: stratified, every face held out once, nothing learnt from held-out faces."""
+
+import numpy as np
+import pytest
+
+import tinycnn as tc
+from fer_demo import crossval
+from fer_demo.crossval import Protocol, cross_validate, run_fold, split
+from fer_demo.data.dataset import Dataset
+from fer_demo.data.faces import synthetic_faces
+from fer_demo.errors import DataError
+from fer_demo.models import MODELS
+
+PROTOCOL = Protocol(folds=2, epochs=1, batch_size=16)
+
+
+@pytest.fixture(autouse=True)
+def small_models(monkeypatch):
+    small = {
+        "mini_xception": {"widths": (2, 2, 2, 3, 3)},
+        "alexnet": {"widths": (2, 3, 3, 3, 3), "features": 6},
+    }
+    for name, build in list(MODELS.items()):
+        monkeypatch.setitem(
+            MODELS, name, lambda seed=0, build=build, name=name: build(seed=seed, **small[name])
+        )
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return synthetic_faces(140)
+
+
+def test_folds_are_stratified_and_hold_every_face_out_once():
+    faces = synthetic_faces(700)
+    folds = split(faces, Protocol(folds=5))
+    np.testing.assert_array_equal(
+        np.sort(np.concatenate([held_out for _, held_out in folds])), np.arange(700)
+    )
+    share = np.bincount(faces.labels) / 5
+    for training, held_out in folds:
+        assert not set(training) & set(held_out)
+        assert np.abs(np.bincount(faces.labels[held_out], minlength=7) - share).max() <= 1
+
+
+def test_another_seed_cuts_other_folds():
+    faces = synthetic_faces(140)
+    first, other = (split(faces, Protocol(folds=2, seed=seed))[0][0] for seed in (0, 1))
+    assert not np.array_equal(first, other)
+
+
+def test_too_few_of_an_emotion_is_an_error_with_numbers():
+    faces = synthetic_faces(20)
+    with pytest.raises(DataError, match=r"found .*1 of disgust.*expected at least 5 .*fewer --folds"):
+        split(faces, Protocol(folds=5))
+
+
+def test_an_emotion_that_does_not_occur_is_no_obstacle(faces):
+    kept = faces.labels != 1
+    some = Dataset(faces.images[kept], faces.labels[kept], "no disgust", "0")
+    entry, _ = cross_validate(some, "mini_xception", PROTOCOL)
+    assert entry["per_class"]["disgust"] == {"precision": None, "recall": None, "f1": None, "support": 0}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_results_have_what_was_promised(faces, name):
+    seen = []
+    entry, probabilities = cross_validate(
+        faces, name, PROTOCOL, on_fold=lambda fold, result: seen.append(fold)
+    )
+    assert seen == [0, 1]
+    assert len(entry["accuracy"]["folds"]) == len(entry["history"]) == 2
+    assert entry["accuracy"]["mean"] == pytest.approx(np.mean(entry["accuracy"]["folds"]))
+    assert np.sum(entry["confusion"]) == 140
+    assert sum(row["support"] for row in entry["per_class"].values()) * 2 == 140
+    assert entry["gap"]["folds"][0] == entry["train_accuracy"]["folds"][0] - entry["accuracy"]["folds"][0]
+    assert {len(entry["history"][0][key]) for key in ("loss", "accuracy", "val_loss", "val_accuracy")} == {1}
+    assert probabilities.shape == (140, 7)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    right = (probabilities.argmax(axis=1) == faces.labels).mean()
+    assert right == pytest.approx(np.trace(entry["confusion"]) / 140)
+
+
+def test_same_seed_same_result_and_another_seed_another(faces):
+    def probabilities(seed):
+        protocol = Protocol(folds=2, epochs=1, batch_size=16, seed=seed)
+        return run_fold(faces, "alexnet", 0, split(faces, protocol)[0], protocol).probabilities
+
+    np.testing.assert_array_equal(probabilities(0), probabilities(0))
+    assert (probabilities(0) != probabilities(1)).any()
+
+
+def test_held_out_faces_teach_nothing(faces, monkeypatch):
+    """Other held-out pixels change neither the normalisation nor the trained weights."""
+    indices = split(faces, PROTOCOL)[0]
+    weights, evaluate = [], tc.Sequential.evaluate
+
+    def spy(model, *args, **kwargs):
+        weights.append({name: array.tobytes() for name, array in {**model.params, **model.state}.items()})
+        return evaluate(model, *args, **kwargs)
+
+    monkeypatch.setattr(tc.Sequential, "evaluate", spy)
+    images = faces.images.copy()
+    images[indices[1]] = 255 - images[indices[1]]
+    changed = Dataset(images, faces.labels, "changed", "0")
+    for data in (faces, changed):
+        run_fold(data, "mini_xception", 0, indices, PROTOCOL)
+    assert weights[0] == weights[1]
+
+
+def test_flips_are_for_training_alone(faces, monkeypatch):
+    sizes, flip = [], crossval.horizontal_flip
+    monkeypatch.setattr(crossval, "horizontal_flip", lambda x, rng: sizes.append(len(x)) or flip(x, rng))
+    indices = split(faces, PROTOCOL)[0]
+    run_fold(faces, "alexnet", 0, indices, PROTOCOL)
+    assert sum(sizes) == len(indices[0])

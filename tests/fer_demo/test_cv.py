@@ -1,0 +1,106 @@
+"""The command as its user runs it."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import tinycnn as tc
+from fer_demo import cv as command
+
+SMALL = ["--folds", "2", "--epochs", "1", "--model", "mini_xception", "--backend", "numpy"]
+
+
+@pytest.fixture
+def cv(tmp_path, monkeypatch, capsys):
+    """Call the command in this process and folder; return exit code, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+    before = tc.backend_name()
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["fer_demo.cv", *map(str, arguments)])
+        try:
+            command.run()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capsys.readouterr()
+
+    yield call
+    tc.backend(before)
+
+
+def write_csv(path, n=28, spoil=None):
+    rng = np.random.default_rng(0)
+    rows = [f"{i % 7},{' '.join(map(str, rng.integers(0, 256, 48 * 48)))},Training" for i in range(n)]
+    if spoil is not None:
+        rows[spoil] = rows[spoil].replace(" ", " 300 ", 1)
+    path.write_text("\n".join(["emotion,pixels,Usage", *rows]) + "\n")
+    return path
+
+
+def test_a_small_run_in_a_process_of_its_own_writes_everything(tmp_path):
+    arguments = ["--data", write_csv(tmp_path / "faces.csv"), *SMALL, "--out", "out"]
+    run = subprocess.run(
+        [sys.executable, "-m", "fer_demo.cv", *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "mini_xception  fold 2/2  accuracy" in run.stdout
+    assert "\x1b" not in run.stdout  # no control characters in a log
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["data"]["name"] == "faces.csv"
+    assert results["data"]["images"] == 28
+    assert results["data"]["synthetic"] is False
+    assert results["protocol"]["folds"] == 2
+    assert results["protocol"]["backend"] == "numpy"
+    assert len(results["models"]["mini_xception"]["accuracy"]["folds"]) == 2
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "mini_xception" in page
+    assert not re.search(r"(src|href)=.(?!data:|#)", page)  # nothing is fetched from elsewhere
+    assert list((tmp_path / "out").glob("*.png"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "nothing.csv"], "nothing.csv: no such file or folder"),
+        (["--folds", "1"], "--folds"),
+        (["--model", "vgg"], "--model"),
+        (["--backend", "cuda"], "--backend"),
+        (["--epochs", "many"], "--epochs"),
+    ],
+)
+def test_mistakes_get_one_message_and_exit_code_2(cv, arguments, message):
+    code, _, error = cv(*arguments)
+    assert code == 2
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_a_broken_row_is_named(cv, tmp_path):
+    code, _, error = cv("--data", write_csv(tmp_path / "faces.csv", spoil=3), *SMALL)
+    assert code == 2
+    assert "faces.csv" in error
+    assert "line 5" in error
+
+
+def test_an_output_that_cannot_be_written_is_reported_before_training(cv, tmp_path):
+    (tmp_path / "out").write_text("a file where a folder should be")
+    code, output, error = cv("--out", "out", *SMALL)
+    assert code == 2
+    assert "out" in error
+    assert "fold" not in output
+
+
+def test_help_fits_a_screen(cv):
+    code, output, _ = cv("--help")
+    assert code == 0
+    assert "Examples:" in output
+    assert len(output.splitlines()) < 50
