@@ -112,7 +112,7 @@ def _describe(protocol: Protocol, names: list[str]) -> dict[str, object]:
     return {
         **asdict(protocol),
         "optimizer": "Adam",
-        "learning_rate": ", ".join(f"{name} {LEARNING_RATES[name]:g}" for name in names),
+        "learning_rate": {name: LEARNING_RATES[name] for name in names},
         "schedule": "one cycle, peak at 30 %",
         "augmentation": "horizontal flip",
         "normalisation": "mean and standard deviation of the training part",

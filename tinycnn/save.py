@@ -18,6 +18,7 @@ from safetensors.numpy import save as save_tensors
 from tinycnn import layers
 from tinycnn._version import __version__
 from tinycnn.errors import ConfigError, FileFormatError, TinyCNNError
+from tinycnn.files import replace_file
 from tinycnn.layers.base import Layer
 from tinycnn.model import Sequential
 
@@ -53,7 +54,7 @@ def save(
 ) -> None:
     """Write a model so that `load` needs nothing but the file.
 
-    The file is complete or not there at all: it is written under another name, flushed and renamed.
+    The file is complete or not there at all; see `tinycnn.files.replace_file`.
 
     Args:
         model: any model of registered layers.
@@ -78,16 +79,7 @@ def save(
     except (TypeError, ValueError) as error:
         raise ConfigError(f"metadata must be what JSON can hold: {error}") from error
     arrays = {name: np.ascontiguousarray(array) for name, array in {**model.params, **model.state}.items()}
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(save_tensors(arrays, metadata))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    replace_file(Path(path), save_tensors(arrays, metadata))
 
 
 def load(path: str | os.PathLike) -> Sequential:

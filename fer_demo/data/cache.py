@@ -9,14 +9,14 @@ import os
 import zlib
 from contextlib import suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import numpy as np
 from platformdirs import user_cache_dir
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from fer_demo.data.fer2013 import Table
+from tinycnn.files import replace_file
 
 #: To be raised whenever `fer_demo.data.fer2013` reads the same file into something else.
 PARSER_VERSION = 1
@@ -40,18 +40,12 @@ def read_cache(sha256: str) -> Table | None:
 
 
 def write_cache(sha256: str, table: Table) -> None:
-    """Keep a parsed file. It appears under its name only when it is complete."""
+    """Keep a parsed file; see `tinycnn.files.replace_file`."""
     path = cache_file(sha256)
     arrays = {name: array for name, array in table._asdict().items() if array is not None}
-    with suppress(OSError, SafetensorError):
+    with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=path.parent, prefix=path.stem, delete=False) as file:
-            temporary = Path(file.name)
-        try:
-            save_file({**arrays, "checksum": _checksum(table)}, temporary)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        replace_file(path, save({**arrays, "checksum": _checksum(table)}))
 
 
 def _checksum(table: Table) -> np.ndarray:

@@ -17,7 +17,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from fer_demo.report.content import SYNTHETIC_TITLE
 from fer_demo.report.faces import draw_faces, draw_mistakes
-from fer_demo.report.results import Results, replace_file
+from fer_demo.report.results import Results
+from tinycnn.files import replace_file
 
 #: Colours that remain apart for the colour-blind (Okabe and Ito, 2008, "Color universal design").
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
@@ -97,7 +98,9 @@ def training_curves(model: str, history: Sequence[Mapping[str, Any]], synthetic:
     figure = _new_figure(f"{model}: loss and accuracy during training", 7.2, 3.6, synthetic)
     axes_of_both = figure.subplots(1, 2)
     for axes, measure in zip(axes_of_both, ("loss", "accuracy"), strict=True):
-        _draw_curves(axes, [fold[measure] for fold in history], _TRAINING, "-", "training part")
+        _draw_curves(
+            axes, [fold[measure] for fold in history], _TRAINING, "-", "training part, as it was trained"
+        )
         _draw_curves(axes, [fold[f"val_{measure}"] for fold in history], _HELD_OUT, "--", "held-out part")
         axes.set_xlabel("epoch")
         axes.set_title(measure, fontsize=10, loc="left")

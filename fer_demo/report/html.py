@@ -9,7 +9,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from fer_demo.report import content
 from fer_demo.report.content import TableContent
-from fer_demo.report.results import Results, replace_file
+from fer_demo.report.results import Results
+from tinycnn.files import replace_file
 
 #: Accuracy that the paper prints for 5 folds and 8 epochs on FER2013.
 PAPER_ACCURACY = {"mini-Xception": 0.588, "AlexNet": 0.622}

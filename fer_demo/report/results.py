@@ -33,6 +33,7 @@ import numpy as np
 from fer_demo.errors import DataError
 from tinycnn._version import __version__
 from tinycnn.errors import FileFormatError
+from tinycnn.files import replace_file
 
 Results = dict[str, Any]
 
@@ -83,16 +84,6 @@ def read_results(path: Path) -> Results:
         if not isinstance(results, dict) or not isinstance(results.get(part), dict):
             raise FileFormatError(f"{path}: no object named {part!r} at the top level; {remedy}")
     return results
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write under a temporary name, then rename: a reader finds the old file or the new one, never a half."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _plain(value: Any) -> Any:

@@ -68,10 +68,9 @@ def test_a_folder_that_cannot_be_made_means_no_cache(folder, table):
 
 
 def test_a_full_disk_means_no_cache(folder, table, monkeypatch):
-    def full(tensors, path):
-        path.write_bytes(b"the first few bytes")
+    def full(path, content):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("fer_demo.data.cache.save_file", full)
+    monkeypatch.setattr("fer_demo.data.cache.replace_file", full)
     write_cache(DIGEST, table)
     assert list(folder.iterdir()) == []

@@ -1,0 +1,28 @@
+import pytest
+
+from tinycnn.files import replace_file
+
+
+def test_new_content_takes_the_place_of_the_old(tmp_path):
+    path = tmp_path / "file"
+    for content in (b"old", b"new"):
+        replace_file(path, content)
+        assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failure_at_any_point_keeps_the_old_file_and_leaves_no_litter(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    replace_file(path, b"old")
+    with pytest.raises(TypeError, match="bytes-like"):
+        replace_file(path, "text, which fails once the file is open")
+
+    def full(*_):
+        raise OSError("no space left on device")
+
+    for function in ("os.fsync", "pathlib.Path.replace"):
+        monkeypatch.setattr(function, full)
+        with pytest.raises(OSError, match="no space"):
+            replace_file(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]

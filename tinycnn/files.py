@@ -1,0 +1,23 @@
+"""Writing files that are complete or not there at all."""
+
+import os
+from pathlib import Path
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write `content` under a temporary name beside `path`, flush it to the disk, and rename it to `path`.
+
+    A reader, or a power cut, finds the old file or the new one, never a half.
+
+    Raises:
+        OSError: the file cannot be written; whatever was at `path` is still there.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
