@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn.kernels.jit.compile import compiled, each_alone
+from tinycnn.kernels.jit.compile import compiled
+from tinycnn.kernels.jit.team import for_parts
 from tinycnn.kernels.memory import empty
 
 
@@ -15,7 +16,7 @@ def _elementwise(
     """Return a new array that `kernel` has filled from the flat x, the other arrays and the scalars."""
     y = empty(x.shape, x.dtype)
     flat = [array.reshape(-1) for array in (y, x, *operands)]
-    each_alone(flat[0], lambda start, stop: kernel(*(array[start:stop] for array in flat), *scalars))
+    for_parts(flat[0], lambda start, stop: kernel(*(array[start:stop] for array in flat), *scalars))
     return y
 
 

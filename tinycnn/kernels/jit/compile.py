@@ -4,13 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.linalg.cython_blas  # noqa: F401 - np.dot in compiled code; loaded now, so that its threads can be limited
+import scipy.linalg.cython_blas  # noqa: F401 - np.dot in kernels; loaded now, so that its threads get limited
 from numba import njit
-
-from tinycnn.kernels.threads import chunk_count, for_chunks, for_parts
-
-#: Smaller work is done by the calling thread alone: waking another would take longer than the work.
-SHARED_FROM = 1 << 15  # elements
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -20,21 +15,6 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     exception would be a branch that prevents SIMD code.
     """
     return njit(nogil=True, cache=True, error_model="numpy")(function)
-
-
-def for_images(x: np.ndarray, work: Callable[[int, int, int], None]) -> None:
-    """`for_chunks` over the first axis of x, in parallel if x is large enough."""
-    for_chunks(len(x), work, parallel=x.size >= SHARED_FROM)
-
-
-def each_alone(x: np.ndarray, work: Callable[[int, int], None]) -> None:
-    """`for_parts` over the first axis of x, in parallel if x is large enough."""
-    for_parts(len(x), work, parallel=x.size >= SHARED_FROM)
-
-
-def each_chunk(x: np.ndarray, work: Callable[[int, int], None]) -> None:
-    """Call ``work(first, stop)`` for a range of chunks of x per thread, for kernels that loop over chunks."""
-    for_parts(chunk_count(len(x)), work, parallel=x.size >= SHARED_FROM)
 
 
 def as_rows(x: np.ndarray) -> np.ndarray:

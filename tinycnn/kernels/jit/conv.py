@@ -6,7 +6,8 @@ so that threads never wait for one another's Python.
 
 import numpy as np
 
-from tinycnn.kernels.jit.compile import compiled, for_images
+from tinycnn.kernels.jit.compile import compiled
+from tinycnn.kernels.jit.team import for_images
 from tinycnn.kernels.memory import empty, scratch
 from tinycnn.kernels.padding import Pad, Pair, output_size
 from tinycnn.kernels.threads import chunk_count

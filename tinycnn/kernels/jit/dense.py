@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from tinycnn.kernels.jit.compile import SHARED_FROM, as_rows, compiled, folded, for_images
+from tinycnn.kernels.jit.compile import as_rows, compiled, folded
+from tinycnn.kernels.jit.team import for_chunks, for_images
 from tinycnn.kernels.memory import empty
-from tinycnn.kernels.threads import chunk_count, for_chunks
+from tinycnn.kernels.threads import chunk_count
 
 
 def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -14,7 +15,7 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     def block(_: int, start: int, stop: int) -> None:
         np.matmul(a, b[:, start:stop], out=y[:, start:stop])
 
-    for_chunks(b.shape[1], block, parallel=b.size >= SHARED_FROM)
+    for_chunks(b.shape[1], block, b.size)
     return y
 
 
@@ -33,7 +34,7 @@ def dense_backward(dy: np.ndarray, x: np.ndarray, kernel: np.ndarray) -> tuple[n
     def block(_: int, start: int, stop: int) -> None:
         np.matmul(x.T[start:stop], dy, out=dkernel[start:stop])
 
-    for_chunks(len(kernel), block, parallel=kernel.size >= SHARED_FROM)
+    for_chunks(len(kernel), block, kernel.size)
     return matmul(dy, kernel.T), dkernel
 
 

@@ -7,7 +7,8 @@ With a larger stride the runs are C long, one for each output column.
 
 import numpy as np
 
-from tinycnn.kernels.jit.compile import compiled, each_alone, folded, for_images
+from tinycnn.kernels.jit.compile import compiled, folded
+from tinycnn.kernels.jit.team import for_images, for_parts
 from tinycnn.kernels.memory import empty
 from tinycnn.kernels.padding import Pad, Pair, output_size
 from tinycnn.kernels.threads import chunk_count
@@ -25,7 +26,7 @@ def depthwise_conv2d(
         y[start:stop] = 0 if bias is None else bias
         _forward(x[start:stop], taps, y[start:stop], *kernel.shape[:2], *stride, pad[0][0], pad[1][0])
 
-    each_alone(y, work)
+    for_parts(y, work)
     return y
 
 

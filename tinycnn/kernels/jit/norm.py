@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from tinycnn.kernels.jit.compile import as_rows, compiled, each_alone, each_chunk, folded, tiled
+from tinycnn.kernels.jit.compile import as_rows, compiled, folded, tiled
 from tinycnn.kernels.jit.dense import column_sums
+from tinycnn.kernels.jit.team import for_chunk_ranges, for_parts
 from tinycnn.kernels.memory import empty
 from tinycnn.kernels.threads import chunk_count
 
@@ -17,7 +18,7 @@ def batch_norm_statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rows, channels = as_rows(x), x.shape[-1]
     chunks = chunk_count(len(rows))
     counts, means, squares = np.empty((chunks, 1)), np.empty((chunks, channels)), np.empty((chunks, channels))
-    each_chunk(rows, lambda first, stop: _moments(rows, first, stop, counts, means, squares))
+    for_chunk_ranges(rows, lambda first, stop: _moments(rows, first, stop, counts, means, squares))
     mean = (counts * means).sum(axis=0) / counts.sum()
     var = (squares + counts * (means - mean) ** 2).sum(axis=0) / counts.sum()
     return mean.astype(x.dtype), var.astype(x.dtype)
@@ -28,7 +29,7 @@ def batch_norm_apply(x: np.ndarray, mean: np.ndarray, scale: np.ndarray, beta: n
     y = empty(x.shape, x.dtype)
     x_rows, y_rows = as_rows(x), as_rows(y)
     vectors = [tiled(v, x_rows) for v in (mean, scale, beta)]
-    each_alone(x_rows, lambda start, stop: _apply(x_rows[start:stop], *vectors, y_rows[start:stop]))
+    for_parts(x_rows, lambda start, stop: _apply(x_rows[start:stop], *vectors, y_rows[start:stop]))
     return y
 
 
@@ -39,7 +40,7 @@ def batch_norm_backward(
     x_rows, dy_rows, channels = as_rows(x), as_rows(dy), x.shape[-1]
     mean_row = tiled(mean, x_rows)
     sums = np.zeros((chunk_count(len(x_rows)), 2, x_rows.shape[1]))
-    each_chunk(x_rows, lambda first, stop: _backward_sums(dy_rows, x_rows, mean_row, first, stop, sums))
+    for_chunk_ranges(x_rows, lambda first, stop: _backward_sums(dy_rows, x_rows, mean_row, first, stop, sums))
     dbeta, projection = folded(sums.sum(axis=0), channels)  # sums of dy and of dy * (x - mean)
     count, gain = x.size // channels, gamma * inv_std
     # dx = gain * dy - slope * (x - mean) - offset, with x_hat = (x - mean) * inv_std put into the definition
@@ -47,7 +48,7 @@ def batch_norm_backward(
     offset = gain * dbeta / count
     dx = empty(x.shape, x.dtype)
     dx_rows, vectors = as_rows(dx), [tiled(v, x_rows) for v in (mean, gain, slope, offset)]
-    each_alone(
+    for_parts(
         x_rows,
         lambda start, stop: _backward_apply(
             dy_rows[start:stop], x_rows[start:stop], *vectors, dx_rows[start:stop]

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from tinycnn.kernels.jit.compile import compiled, each_alone
+from tinycnn.kernels.jit.compile import compiled
 from tinycnn.kernels.jit.depthwise import depthwise_conv2d, depthwise_conv2d_backward
+from tinycnn.kernels.jit.team import for_parts
 from tinycnn.kernels.memory import empty
 from tinycnn.kernels.padding import Pad, Pair, output_size
 
@@ -17,7 +18,7 @@ def max_pool2d(x: np.ndarray, window: Pair, stride: Pair, pad: Pad) -> tuple[np.
     def work(start: int, stop: int) -> None:
         _max_forward(x[start:stop], y[start:stop], winner[start:stop], *window, *stride, pad[0][0], pad[1][0])
 
-    each_alone(x, work)
+    for_parts(x, work)
     return y, winner
 
 
@@ -33,7 +34,7 @@ def max_pool2d_backward(
             dy[start:stop], winner[start:stop], dx[start:stop], window[1], *stride, pad[0][0], pad[1][0]
         )
 
-    each_alone(dx, work)
+    for_parts(dx, work)
     return dx
 
 

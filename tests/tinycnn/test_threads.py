@@ -1,0 +1,142 @@
+"""Threads share work, whole and once; errors come out; several callers and forks do no harm."""
+
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import tinycnn as tc
+from tinycnn.kernels import threads
+
+pytest.importorskip("numba", reason="the threads belong to the numba backend")
+from tinycnn.kernels import jit
+from tinycnn.kernels.jit import team
+
+LARGE = team.SHARED_FROM
+
+
+@pytest.fixture(autouse=True, params=[1, 2, 4])
+def thread_count(request):
+    before = tc.get_threads()
+    tc.set_threads(request.param)
+    yield request.param
+    tc.set_threads(before)
+
+
+@pytest.mark.parametrize("n", [1, 3, 8, 100])
+def test_every_item_is_done_once_in_the_same_chunks(n):
+    seen = np.zeros(n, int)
+    borders = []
+
+    def work(chunk, start, stop):
+        seen[start:stop] += 1
+        borders.append((chunk, start, stop))
+
+    team.for_chunks(n, work, LARGE)
+    assert (seen == 1).all()
+    chunks = threads.chunk_count(n)
+    assert sorted(borders) == [(c, c * n // chunks, (c + 1) * n // chunks) for c in range(chunks)]
+
+
+def test_parts_are_as_many_as_threads(thread_count):
+    parts = []
+    team.for_parts(np.empty(LARGE, np.uint8), lambda start, stop: parts.append((start, stop)))
+    assert len(parts) == thread_count
+    assert sum(stop - start for start, stop in parts) == LARGE
+
+
+def test_work_is_spread_when_it_takes_time(thread_count):
+    names = set()
+
+    def work(*_):
+        names.add(threading.get_ident())
+        time.sleep(0.02)
+
+    team.for_chunks(8, work, LARGE)
+    assert len(names) == thread_count
+
+
+def test_small_work_stays_in_the_calling_thread():
+    names = set()
+    team.for_chunks(8, lambda *_: names.add(threading.get_ident()), LARGE - 1)
+    assert names == {threading.get_ident()}
+
+
+def test_helpers_that_have_gone_to_sleep_wake_up(thread_count):
+    for _ in range(3):
+        time.sleep(0.05)
+        test_work_is_spread_when_it_takes_time(thread_count)
+
+
+def test_an_error_comes_out_and_the_team_goes_on():
+    def work(chunk, start, stop):
+        if chunk == 5:
+            raise ValueError("chunk 5")
+
+    with pytest.raises(ValueError, match="chunk 5"):
+        team.for_chunks(8, work, LARGE)
+    test_every_item_is_done_once_in_the_same_chunks(100)
+
+
+def test_several_callers_at_once():
+    x = np.random.default_rng(0).standard_normal((16, 20, 20, 8)).astype(np.float32)
+    expected = [a.tobytes() for a in (*jit.batch_norm_statistics(x), jit.relu(x))]
+    wrong = []
+
+    def call():
+        for _ in range(20):
+            if [a.tobytes() for a in (*jit.batch_norm_statistics(x), jit.relu(x))] != expected:
+                wrong.append(1)
+
+    callers = [threading.Thread(target=call) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert not wrong
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_forked_child_gets_a_team_of_its_own():
+    x = np.ones((16, 20, 20, 8), np.float32)
+    jit.relu(x)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if (jit.relu(x) == 1).all() else 1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, "2"])
+def test_bad_counts(count):
+    with pytest.raises(tc.ConfigError, match="expected a positive whole number"):
+        tc.set_threads(count)
+
+
+def test_the_environment_variable(monkeypatch):
+    monkeypatch.setattr(threads, "_count", None)
+    monkeypatch.setenv("TINYCNN_THREADS", "3")
+    assert tc.get_threads() == 3
+    monkeypatch.setattr(threads, "_count", None)
+    monkeypatch.setenv("TINYCNN_THREADS", "all")
+    with pytest.raises(tc.ConfigError, match="TINYCNN_THREADS is 'all'"):
+        tc.get_threads()
+
+
+def test_blas_is_limited_within_and_restored_after():
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+
+    def blas():
+        return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+
+    before = blas()
+    with tc.backend("numba"), tc.kernels.one_thread_pool():
+        with tc.kernels.one_thread_pool():
+            assert set(blas()) == {1}
+        assert set(blas()) == {1}
+    assert blas() == before
+    with tc.backend("numpy"), tc.kernels.one_thread_pool():
+        assert blas() == before
