@@ -17,7 +17,7 @@ from fer_demo.preprocess import Normalisation, horizontal_flip
 from tinycnn.summary import rows
 
 #: Peak of the one-cycle schedule for Adam.
-LEARNING_RATES = {"mini_xception": 5e-3, "alexnet": 5e-4}
+LEARNING_RATES = {"mini_xception": 5e-3, "alexnet": 1e-3}
 
 
 @dataclass(frozen=True)

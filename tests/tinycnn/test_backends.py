@@ -14,6 +14,7 @@ from tinycnn.kernels.padding import output_size, resolve_pad
 
 pytest.importorskip("numba", reason="parity needs the numba backend")
 from tinycnn.kernels import jit
+from tinycnn.kernels.jit import winograd
 
 
 def test_names_and_signatures_are_the_same():
@@ -82,6 +83,39 @@ def test_convolutions(geometry, out_channels, dtype, seed, bias):
     both("depthwise_conv2d", x, depthwise, draw(c) if bias else None, stride, pad)
     both("depthwise_conv2d_backward", draw(n, *out, c), x, depthwise, stride, pad)
     both("bias_backward", draw(n, *out, c))
+
+
+@given(
+    taps=st.sampled_from([3, 5]),
+    size=st.tuples(st.integers(5, 9), st.integers(5, 9)),
+    pad=st.tuples(*[st.tuples(st.integers(0, 2), st.integers(0, 2))] * 2),
+    channels=st.tuples(st.integers(32, 40), st.integers(32, 40)),
+    dtype=arguments["dtype"],
+    seed=arguments["seed"],
+)
+def test_winograd_convolutions(taps, size, pad, channels, dtype, seed):
+    rng = np.random.default_rng(seed)
+    n = -(-winograd.ENOUGH_PIXELS // (size[0] * size[1])) + 2
+    x = rng.standard_normal((n, *size, channels[0])).astype(dtype)
+    kernel = rng.standard_normal((taps, taps, *channels)).astype(dtype)
+    assert winograd.suits(x, kernel, (1, 1), pad)
+    y = both("conv2d", x, kernel, rng.standard_normal(channels[1]).astype(dtype), (1, 1), pad)
+    both("conv2d_backward", rng.standard_normal(y.shape).astype(dtype), x, kernel, (1, 1), pad)
+
+
+def test_winograd_loses_few_digits():
+    """On AlexNet's shapes in float32: within 2e-5 of the layer's largest output, against float64."""
+    rng = np.random.default_rng(0)
+    for taps, size, c, o in ((5, 12, 64, 192), (3, 6, 192, 256)):
+        x, kernel = rng.standard_normal((8, size, size, c)), rng.standard_normal((taps, taps, c, o))
+        pad = ((taps // 2, taps // 2),) * 2
+        y = reference.conv2d(x, kernel, None, (1, 1), pad)
+        dy = rng.standard_normal(y.shape)
+        exact = (y, *reference.conv2d_backward(dy, x, kernel, (1, 1), pad))
+        x, kernel, dy = (a.astype(np.float32) for a in (x, kernel, dy))
+        found = (jit.conv2d(x, kernel, None, (1, 1), pad), *jit.conv2d_backward(dy, x, kernel, (1, 1), pad))
+        for a, b in zip(found, exact, strict=True):
+            assert np.abs(a - b).max() < 2e-5 * np.abs(b).max()
 
 
 @given(**arguments)
@@ -176,6 +210,7 @@ def test_threads_do_not_change_a_bit(threads):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((13, 20, 20, 8)).astype(np.float32)
     kernel, dy = rng.standard_normal((3, 3, 8, 16)).astype(np.float32), None
+    wide, wide_kernel = (rng.standard_normal(s).astype(np.float32) for s in ((13, 8, 8, 32), (3, 3, 32, 40)))
     before = tc.get_threads()
 
     def results():
@@ -183,7 +218,9 @@ def test_threads_do_not_change_a_bit(threads):
         y = jit.conv2d(x, kernel, None, (1, 1), ((1, 1), (1, 1)))
         dy = y if dy is None else dy
         gradients = jit.conv2d_backward(dy, x, kernel, (1, 1), ((1, 1), (1, 1)))
-        return [a.tobytes() for a in (y, *gradients, *jit.batch_norm_statistics(x), jit.bias_backward(y))]
+        z = jit.conv2d(wide, wide_kernel, None, (1, 1), ((1, 1), (1, 1)))  # by Winograd's algorithm
+        gradients += jit.conv2d_backward(z, wide, wide_kernel, (1, 1), ((1, 1), (1, 1)))
+        return [a.tobytes() for a in (y, z, *gradients, *jit.batch_norm_statistics(x), jit.bias_backward(y))]
 
     try:
         tc.set_threads(1)

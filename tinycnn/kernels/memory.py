@@ -58,10 +58,10 @@ def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return np.empty(shape, dtype) if arena is None else arena.empty(shape, np.dtype(dtype))
 
 
-def scratch(size: int, dtype: np.dtype) -> np.ndarray:
-    """Return `size` uninitialised elements, the same ones at every call in this thread: use and forget."""
+def scratch(size: int, dtype: np.dtype, use: str = "") -> np.ndarray:
+    """Return `size` uninitialised elements, the same ones at every call for one `use` in this thread."""
     pools = _local.__dict__.setdefault("scratch", {})
-    key = np.dtype(dtype).char
+    key = (np.dtype(dtype).char, use)
     if key not in pools or pools[key].size < size:
         pools[key] = np.empty(size, dtype)
     return pools[key][:size]

@@ -1,11 +1,12 @@
 """Convolution as a matrix product: lay out the windows as rows (im2col), and let BLAS multiply.
 
 A few images at a time, so that their windows are still in cache when BLAS reads them; all in compiled code,
-so that threads never wait for one another's Python.
+so that threads never wait for one another's Python. Large 3x3 and 5x5 convolutions go to `winograd`.
 """
 
 import numpy as np
 
+from tinycnn.kernels.jit import winograd
 from tinycnn.kernels.jit.compile import compiled
 from tinycnn.kernels.jit.team import for_images
 from tinycnn.kernels.memory import empty, scratch
@@ -18,6 +19,8 @@ ENOUGH_ROWS = 512
 
 def conv2d(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, stride: Pair, pad: Pad) -> np.ndarray:
     """Return y (N, OH, OW, O); see the reference for the definition."""
+    if winograd.suits(x, kernel, stride, pad):
+        return winograd.conv2d(x, kernel, bias, pad)
     out_size = output_size(x.shape[1:3], kernel.shape[:2], stride, pad)
     y = empty((len(x), *out_size, kernel.shape[3]), x.dtype)
     matrix = kernel.reshape(-1, kernel.shape[3])
@@ -35,6 +38,8 @@ def conv2d_backward(
     dy: np.ndarray, x: np.ndarray, kernel: np.ndarray, stride: Pair, pad: Pad
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return dx (N, H, W, C) and dkernel (KH, KW, C, O); see the reference for the derivation."""
+    if winograd.suits(x, kernel, stride, pad):
+        return winograd.conv2d_backward(dy, x, kernel, pad)
     matrix = kernel.reshape(-1, kernel.shape[3])
     dx, partial = empty(x.shape, x.dtype), empty((chunk_count(len(x)), *matrix.shape), x.dtype)
 
