@@ -3,8 +3,8 @@
 For many channels the multiplications themselves are what takes time. Two neighbouring outputs of a filter of
 r taps need 2r multiplications, but both belong to one product of polynomials, which r + 1 points determine:
 transform r + 1 inputs, transform the filter, multiply point by point, transform back. In two dimensions a
-2x2 tile of outputs takes (r + 1)^2 multiplications per channel in place of 4 r^2: 16 for 36 with r = 3, and 36 for
-100 with r = 5. The sum over channels, point by point, is a matrix product for BLAS.
+2x2 tile of outputs takes (r + 1)^2 multiplications per channel in place of 4 r^2: 16 for 36 with r = 3, and
+36 for 100 with r = 5. The sum over channels, point by point, is a matrix product for BLAS.
 
 Every transform here has one form: L @ tile @ L.T, for all channels of a tile at once.
 """
@@ -80,7 +80,7 @@ def conv2d(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, pad: Pad)
     offsets = np.zeros(kernel.shape[3], x.dtype) if bias is None else bias
     for lo, hi in _blocks(y):
         spread = _spread_tiles(x[lo:hi], t.inputs, y[lo:hi], pad, "inputs")
-        products = _points_array(*spread.shape[:2], kernel.shape[3], x.dtype, "products")
+        products = _points_array(len(spread), spread.shape[1], kernel.shape[3], x.dtype, "products")
         _for_points(_multiply, spread, factors, products)
         part = y[lo:hi]
         for_parts(part, partial(_collect, products, t.outputs, offsets, part))
