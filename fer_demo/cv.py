@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import tinycnn as tc
 from fer_demo import data, report
@@ -128,13 +128,13 @@ class Display(tc.Progress):
         self._console = console
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=None),
             TextColumn("{task.fields[figures]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
             TimeRemainingColumn(),
+            TextColumn("left"),
             console=console,
             transient=True,
+            expand=True,
         )
         self._task = self._bar.add_task("", total=trainings * images, figures="")
 
@@ -155,7 +155,7 @@ class Display(tc.Progress):
         """Begin a fold."""
         self._fold += 1
         self._epochs, self._epoch, self._seen, self._began = epochs, 0, 0, time.perf_counter()
-        self._describe("starting (the first run on a machine compiles the kernels)")
+        self._describe("starting (compiles if it must)")
         yield
 
     def batch(self, images: int, loss: float, accuracy: float) -> None:
@@ -163,7 +163,7 @@ class Display(tc.Progress):
         self._seen += images
         rate = self._seen / (time.perf_counter() - self._began)
         self._bar.advance(self._task, images)
-        self._describe(f"loss {loss:.2f}  accuracy {accuracy:.2f}  {rate:,.0f} images/s")
+        self._describe(f"loss {loss:.2f}  acc {accuracy:.2f}  {rate:,.0f}/s")
 
     def epoch(self, history: tc.History) -> None:
         """Count an epoch."""
@@ -178,7 +178,7 @@ class Display(tc.Progress):
 
     def _describe(self, figures: str) -> None:
         epoch = min(self._epoch + 1, self._epochs)
-        text = f"{self._name} fold {self._fold}/{self._folds} epoch {epoch}/{self._epochs}"
+        text = f"{self._name}  fold {self._fold}/{self._folds}  epoch {epoch}/{self._epochs}"
         self._bar.update(self._task, description=text, figures=figures)
 
 
