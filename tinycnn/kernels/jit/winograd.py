@@ -1,10 +1,10 @@
-"""Convolution with two to three times fewer multiplications (Winograd 1980; Lavin & Gray 2016).
+"""Convolution with three to five times fewer multiplications (Winograd 1980; Lavin & Gray 2016).
 
-For many channels the multiplications themselves are what takes time. Two neighbouring outputs of a filter of
-r taps need 2r multiplications, but both belong to one product of polynomials, which r + 1 points determine:
-transform r + 1 inputs, transform the filter, multiply point by point, transform back. In two dimensions a
-2x2 tile of outputs takes (r + 1)^2 multiplications per channel in place of 4 r^2: 16 for 36 with r = 3, and
-36 for 100 with r = 5. The sum over channels, point by point, is a matrix product for BLAS.
+For many channels the multiplications themselves are what takes time. Three neighbouring outputs of a filter
+of r taps need 3r multiplications, but all belong to one product of polynomials, which r + 2 points determine:
+transform r + 2 inputs, transform the filter, multiply point by point, transform back. In two dimensions a
+3x3 tile of outputs takes (r + 2)^2 multiplications per channel in place of 9 r^2: 25 for 81 with r = 3, and
+49 for 225 with r = 5. The sum over channels, point by point, is a matrix product for BLAS.
 
 Every transform here has one form: L @ tile @ L.T, for all channels of a tile at once.
 """
@@ -21,7 +21,7 @@ from tinycnn.kernels.memory import empty, scratch
 from tinycnn.kernels.padding import Pad, Pair, output_size
 
 #: Outputs per tile and axis. More would save more multiplications, and cost digits.
-TILE = 2
+TILE = 3
 #: With fewer channels than this the transforms cost more than they save.
 ENOUGH_CHANNELS = 32
 #: Nor is a small batch worth transforming the kernel for.
@@ -31,20 +31,20 @@ ENOUGH_TILES = 1024
 
 NO_PAD = ((0, 0), (0, 0))
 #: Where the polynomials are evaluated, besides infinity: one point fewer than a tile of inputs is long.
-#: Those for r = 5 lost the fewest digits of the sets that were tried.
-POINTS = {3: (0, 1, -1), 5: (0, 0.75, -0.75, 1.5, -1.5)}
+#: Of some ten sets tried for each number of taps, these lost the fewest digits.
+POINTS = {3: (0, 0.75, -0.75, 1.5), 5: (0, 1, -1, 2, -0.5, -2)}
 
 
 class Transforms(NamedTuple):
-    """The matrices of F(2, r), with a = r + 1.
+    """The matrices of F(3, r), with a = r + 2.
 
-    In one dimension, the two outputs of the filter g (r,) on the inputs d (a,) are
+    In one dimension, the three outputs of the filter g (r,) on the inputs d (a,) are
     ``outputs @ ((kernel @ g) * (inputs @ d))``.
     """
 
     inputs: np.ndarray  # (a, a), usually called B.T
     kernel: np.ndarray  # (a, r), G
-    outputs: np.ndarray  # (2, a), A.T
+    outputs: np.ndarray  # (3, a), A.T
 
 
 @cache
@@ -59,7 +59,7 @@ def transforms(taps: int, dtype: str) -> Transforms:
         coefficients = np.poly(roots)[::-1]  # of the polynomial that is zero at the roots, lowest power first
         matrix[row, : len(coefficients)] = coefficients
     infinity = np.eye(1, taps, taps - 1)
-    outputs = np.hstack([np.vander(points, TILE, increasing=True).T, [[0], [1]]])
+    outputs = np.hstack([np.vander(points, TILE, increasing=True).T, np.eye(TILE)[:, -1:]])
     parts = (matrix, np.vstack([powers, infinity]), outputs)
     return Transforms(*(np.ascontiguousarray(part, dtype) for part in parts))
 
@@ -100,14 +100,15 @@ def conv2d_backward(
     turned = np.ascontiguousarray(kernel[::-1, ::-1].transpose(0, 1, 3, 2))
     (top, bottom), (left, right) = pad
     dx = conv2d(dy, turned, None, ((taps - 1 - top, taps - 1 - bottom), (taps - 1 - left, taps - 1 - right)))
-    total = np.zeros(((taps + 1) ** 2, c, o), x.dtype)
+    points = len(t.inputs)
+    total = np.zeros((points**2, c, o), x.dtype)
     for lo, hi in _blocks(dy):
         spread = _spread_tiles(x[lo:hi], t.inputs, dy[lo:hi], pad, "inputs")
         d_products = _spread_tiles(
             dy[lo:hi], np.ascontiguousarray(t.outputs.T), dy[lo:hi], NO_PAD, "products"
         )
         _for_points(_add_outer, spread, d_products, total)
-    dkernel = _sandwich_all(total.reshape(taps + 1, taps + 1, c * o), np.ascontiguousarray(t.kernel.T))
+    dkernel = _sandwich_all(total.reshape(points, points, c * o), np.ascontiguousarray(t.kernel.T))
     return dx, dkernel.reshape(kernel.shape)
 
 
@@ -125,7 +126,7 @@ def _points_array(points: int, tiles: int, channels: int, dtype: np.dtype, use: 
 
 
 def _spread_tiles(x: np.ndarray, matrix: np.ndarray, y: np.ndarray, pad: Pad, use: str) -> np.ndarray:
-    """Return matrix @ tile @ matrix.T for the tiles of x under the 2x2 tiles of y: (points, tiles, C)."""
+    """Return matrix @ tile @ matrix.T for the tiles of x under the 3x3 tiles of y: (points, tiles, C)."""
     n, oh, ow, _ = y.shape
     high, wide = -(-oh // TILE), -(-ow // TILE)
     out = _points_array(len(matrix) ** 2, n * high * wide, x.shape[3], x.dtype, use)
@@ -207,10 +208,10 @@ def _spread(x, matrix, high, wide, top, left, out, start, stop):
     for image in range(start, stop):
         for i in range(high):
             for a in range(p):
-                row = i * 2 + a - top
+                row = i * TILE + a - top
                 for b in range(p):
                     for j in range(wide):
-                        column = j * 2 + b - left
+                        column = j * TILE + b - left
                         at = np.uintp(((a * p + b) * wide + j) * channels)
                         if 0 <= row < h and 0 <= column < w:
                             pixel = np.uintp(((image * h + row) * w + column) * channels)
@@ -231,20 +232,20 @@ def _spread(x, matrix, high, wide, top, left, out, start, stop):
 def _collect(products, matrix, bias, y, start, stop):
     _, oh, ow, channels = y.shape
     q, p = matrix.shape
-    high, wide, tiles = (oh + 1) // 2, (ow + 1) // 2, products.shape[1]
+    high, wide, tiles = -(-oh // TILE), -(-ow // TILE), products.shape[1]
     length, source, target = wide * channels, products.reshape(-1), y.reshape(-1)
     half, pixels = np.empty(p * length, y.dtype), np.empty(length, y.dtype)
     for image in range(start, stop):
         for i in range(high):
             here = (image * high + i) * wide * channels
-            for a in range(min(q, oh - 2 * i)):
+            for a in range(min(q, oh - TILE * i)):
                 for b in range(p):
                     at, step = b * tiles * channels + here, p * tiles * channels
                     _combine(matrix, a, source, at, step, half, np.uintp(b * length), length)
                 for b in range(q):
                     _combine(matrix, b, half, 0, length, pixels, np.uintp(0), length)
-                    for j in range((ow - b + 1) // 2):
-                        at = np.uintp(((image * oh + 2 * i + a) * ow + 2 * j + b) * channels)
+                    for j in range(-(-(ow - b) // TILE)):
+                        at = np.uintp(((image * oh + TILE * i + a) * ow + TILE * j + b) * channels)
                         pixel = np.uintp(j * channels)
                         for c in range(np.uintp(channels)):
                             target[at + c] = pixels[pixel + c] + bias[c]
