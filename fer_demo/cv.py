@@ -35,7 +35,7 @@ class Backend(StrEnum):
 
 
 #: A small data set needs small batches, to make enough steps in a few epochs; large ones are faster.
-SMALL_BATCH, LARGE_BATCH, MANY_IMAGES = 32, 128, 5000
+SMALL_BATCH, LARGE_BATCH, MANY_IMAGES = 24, 128, 5000
 
 EXAMPLES = """
 Examples:

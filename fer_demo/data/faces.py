@@ -36,7 +36,7 @@ _JPEG_LOSS = 30.0  # the largest distance from JPEG quality 95
 _GRID = (np.arange(IMAGE_SIZE, dtype=np.float32) + 0.5) / (IMAGE_SIZE / 2) - 1  # pixel centres, −1 to 1
 
 
-def synthetic_faces(n: int = 560, seed: int = 0, difficulty: float = 1.0) -> Dataset:
+def synthetic_faces(n: int = 480, seed: int = 0, difficulty: float = 1.0) -> Dataset:
     """Draw a data set of faces in FER2013's format.
 
     The labels have FER2013's proportions, rounded by largest remainder, with every emotion present from n = 7
