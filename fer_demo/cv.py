@@ -40,7 +40,7 @@ SMALL_BATCH, LARGE_BATCH, MANY_IMAGES = 24, 128, 5000
 EXAMPLES = """
 Examples:
 
-  python -m fer_demo.cv                                     both models on synthetic faces, two to three minutes
+  python -m fer_demo.cv                                     both models, synthetic faces, under three minutes
 
   python -m fer_demo.cv --data fer2013.csv                  both models on FER2013
 
