@@ -102,11 +102,10 @@ def conv2d_backward(
     dx = conv2d(dy, turned, None, ((taps - 1 - top, taps - 1 - bottom), (taps - 1 - left, taps - 1 - right)))
     points = len(t.inputs)
     total = np.zeros((points**2, c, o), x.dtype)
+    back = np.ascontiguousarray(t.outputs.T)
     for lo, hi in _blocks(dy):
         spread = _spread_tiles(x[lo:hi], t.inputs, dy[lo:hi], pad, "inputs")
-        d_products = _spread_tiles(
-            dy[lo:hi], np.ascontiguousarray(t.outputs.T), dy[lo:hi], NO_PAD, "products"
-        )
+        d_products = _spread_tiles(dy[lo:hi], back, dy[lo:hi], NO_PAD, "products")
         _for_points(_add_outer, spread, d_products, total)
     dkernel = _sandwich_all(total.reshape(points, points, c * o), np.ascontiguousarray(t.kernel.T))
     return dx, dkernel.reshape(kernel.shape)
