@@ -3,10 +3,10 @@
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import StratifiedKFold
 
 import tinycnn as tc
 from fer_demo.data import EMOTIONS, Dataset
@@ -69,8 +69,29 @@ def split(dataset: Dataset, protocol: Protocol) -> list[tuple[np.ndarray, np.nda
             f"{dataset.name}: found {found}, expected at least {protocol.folds} of each emotion that occurs, "
             "one per fold: use more data or fewer --folds"
         )
-    folds = StratifiedKFold(protocol.folds, shuffle=True, random_state=protocol.seed)
-    return list(folds.split(dataset.labels, dataset.labels))
+    held_out_in = _deal(dataset.labels, protocol.folds, protocol.seed)
+    return [
+        (np.flatnonzero(held_out_in != fold), np.flatnonzero(held_out_in == fold))
+        for fold in range(protocol.folds)
+    ]
+
+
+def _deal(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Return the fold that each image of labels (N,) is held out in, (N,).
+
+    Folds are dealt out in turn like cards, to one label after the other, so that their sizes differ by one at
+    most, within each label too; which image of a label gets which card is random. These are the very folds of
+    scikit-learn's ``StratifiedKFold(folds, shuffle=True, random_state=seed)``, but without its two seconds of
+    imports.
+    """
+    # Not a Generator: NumPy promises the same numbers in all its versions for RandomState alone (its NEP 19).
+    rng, cards, fold = np.random.RandomState(seed), cycle(range(folds)), np.empty(len(labels), np.int64)
+    for label in dict.fromkeys(labels.tolist()):  # in the order of their first images
+        members = np.flatnonzero(labels == label)
+        hand = np.sort(list(islice(cards, len(members))))
+        rng.shuffle(hand)
+        fold[members] = hand
+    return fold
 
 
 def run_fold(

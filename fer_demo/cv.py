@@ -61,7 +61,7 @@ def main(
     model: Annotated[ModelChoice, typer.Option(help="Which model to run.")] = ModelChoice.all,
     folds: Annotated[int, typer.Option(min=2, help="Parts to cut the data into.")] = 5,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training part.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Of folds, weights, order and flips.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of folds, weights, order and flips.")] = 0,
     batch_size: Annotated[
         int | None,
         typer.Option(min=1, help=f"Images a step: {SMALL_BATCH}, or {LARGE_BATCH} for many images."),

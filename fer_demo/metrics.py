@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from fer_demo.data.dataset import EMOTIONS
 from fer_demo.errors import DataError
@@ -59,6 +58,9 @@ def fold_metrics(labels: np.ndarray, predicted: np.ndarray, classes: int = len(E
         )
     _check_classes("labels", labels, classes)
     _check_classes("predictions", predicted, classes)
+    # Scikit-learn takes two seconds to load, which the start of a training shall not wait for.
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
     every_class = np.arange(classes)
     *scores, support = precision_recall_fscore_support(labels, predicted, labels=every_class, zero_division=0)
     precision, recall, f1 = (np.where(support > 0, score, np.nan) for score in scores)

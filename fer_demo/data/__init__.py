@@ -1,14 +1,16 @@
 """Where faces come from: FER2013 files, folders of images, or a generator of synthetic ones."""
 
 import hashlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from fer_demo.data.cache import read_cache, write_cache
-from fer_demo.data.dataset import EMOTIONS, IMAGE_SIZE, USAGES, Dataset
-from fer_demo.data.faces import synthetic_faces
-from fer_demo.data.fer2013 import read_csv
+from fer_demo.data.dataset import EMOTIONS, IMAGE_SIZE, USAGES, Dataset, content_digest
+from fer_demo.data.faces import program_digest, synthetic_faces
+from fer_demo.data.fer2013 import Table, read_csv
 from fer_demo.data.folders import read_folder
 from fer_demo.errors import DataError
 
@@ -21,13 +23,13 @@ def load(source: str | Path | None = None, *, cache: bool = True) -> Dataset:
     Args:
         source: a CSV file of FER2013 (see `fer_demo.data.fer2013.read_csv`), a folder of images (see
             `fer_demo.data.folders.read_folder`), or None for synthetic faces.
-        cache: keep what a CSV file holds for the next time (see `fer_demo.data.cache` for where).
+        cache: keep a CSV file's or synthetic faces for the next time (see `fer_demo.data.cache` for where).
 
     Raises:
         DataError: there is no such file or folder, or it cannot be used; the message says where and why.
     """
     if source is None:
-        return synthetic_faces()
+        return _load_synthetic(cache)
     path = Path(source)
     if path.is_dir():
         return read_folder(path)
@@ -38,16 +40,34 @@ def load(source: str | Path | None = None, *, cache: bool = True) -> Dataset:
     return _load_csv(path, cache)
 
 
+def _load_synthetic(cache: bool) -> Dataset:
+    def draw() -> Table:
+        faces = synthetic_faces()
+        return Table(faces.images, faces.labels.astype(np.uint8), usage=None)
+
+    table = _kept(program_digest(), draw, cache)
+    labels = table.labels.astype(np.int64)
+    return Dataset(
+        table.images, labels, "synthetic faces", content_digest(table.images, labels), synthetic=True
+    )
+
+
 def _load_csv(path: Path, cache: bool) -> Dataset:
     try:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error}); check its permissions") from error
-    table = read_cache(sha256) if cache else None
-    if table is None:
-        table = read_csv(path)
-        if cache:
-            write_cache(sha256, table)
+    table = _kept(sha256, partial(read_csv, path), cache)
     usage = None if table.usage is None else np.array(USAGES)[table.usage]
     return Dataset(table.images, table.labels.astype(np.int64), path.name, sha256, usage)
+
+
+def _kept(sha256: str, make: Callable[[], Table], cache: bool) -> Table:
+    """What the cache holds under this digest; otherwise what `make` returns, which is kept."""
+    table = read_cache(sha256) if cache else None
+    if table is None:
+        table = make()
+        if cache:
+            write_cache(sha256, table)
+    return table

@@ -1,8 +1,9 @@
-"""Parsed CSV files, kept so that the next start need not parse them again.
+"""Faces that took long to parse or to draw, kept for the next start.
 
 They lie in the user's cache folder, or where the environment variable ``TINYCNN_CACHE`` points, one file for
-each content. Everything there may be deleted at any time. A cache that cannot be read or written, for
-whatever reason, costs the time of parsing and nothing else, so no error is raised.
+each digest of what they were made from. Everything there may be deleted at any time. A cache that cannot be
+read or written, for whatever reason, costs the time of making them again and nothing else, so no error is
+raised.
 """
 
 import os
@@ -23,13 +24,13 @@ PARSER_VERSION = 1
 
 
 def cache_file(sha256: str) -> Path:
-    """Where the parsed form of a file with this content is or would be."""
+    """Where the faces made from what has this digest are or would be."""
     folder = os.environ.get("TINYCNN_CACHE") or user_cache_dir("tinycnn", appauthor=False)
-    return Path(folder) / f"fer2013-{sha256}-v{PARSER_VERSION}.safetensors"
+    return Path(folder) / f"faces-{sha256}-v{PARSER_VERSION}.safetensors"
 
 
 def read_cache(sha256: str) -> Table | None:
-    """What `write_cache` kept for this content; None if there is nothing, or it is damaged."""
+    """What `write_cache` kept under this digest; None if there is nothing, or it is damaged."""
     try:
         arrays = load_file(cache_file(sha256))
         table = Table(arrays["images"], arrays["labels"], arrays.get("usage"))
@@ -40,7 +41,7 @@ def read_cache(sha256: str) -> Table | None:
 
 
 def write_cache(sha256: str, table: Table) -> None:
-    """Keep a parsed file; see `tinycnn.files.replace_file`."""
+    """Keep faces under the digest of what they were made from; see `tinycnn.files.replace_file`."""
     path = cache_file(sha256)
     arrays = {name: array for name, array in table._asdict().items() if array is not None}
     with suppress(OSError):

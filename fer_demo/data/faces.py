@@ -4,7 +4,9 @@ They have FER2013's format, its seven emotions and its imbalance, and many are h
 program drew them: a score on them says nothing about how well a model reads the faces of people.
 """
 
+import hashlib
 from numbers import Integral, Real
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -64,6 +66,14 @@ def synthetic_faces(n: int = 480, seed: int = 0, difficulty: float = 1.0) -> Dat
         shown = (label + wrong * face_rng.integers(1, len(EMOTIONS))) % len(EMOTIONS)
         image[:, :, 0] = draw_face(EMOTIONS[shown], face_rng, difficulty)
     return Dataset(images, labels, "synthetic faces", content_digest(images, labels), synthetic=True)
+
+
+def program_digest() -> str:
+    """SHA-256 of all that decides what `synthetic_faces` draws: this folder's code, and NumPy and OpenCV."""
+    digest = hashlib.sha256(f"NumPy {np.__version__}, OpenCV {cv2.__version__}".encode())
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def draw_face(emotion: str, rng: np.random.Generator, difficulty: float = 1.0) -> np.ndarray:

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_demo.report.figures import save_figures
-from fer_demo.report.html import write_report
 from fer_demo.report.results import Results, environment, read_results, write_results
 from fer_demo.report.tables import print_results
 
@@ -35,5 +33,9 @@ def write_all(
     """
     out_dir.mkdir(parents=True, exist_ok=True)
     write_results(results, out_dir / "results.json")  # first, lest a failing picture cost hours of training
+    # Matplotlib and Jinja2 take a second to load, which the start of a training shall not wait for.
+    from fer_demo.report.figures import save_figures
+    from fer_demo.report.html import write_report
+
     figures = save_figures(results, images, labels, out_dir, probabilities)
     return write_report(results, figures, out_dir / "report.html")

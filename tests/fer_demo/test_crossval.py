@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.model_selection import StratifiedKFold
 
 import tinycnn as tc
 from fer_demo import crossval
@@ -41,6 +42,17 @@ def test_folds_are_stratified_and_hold_every_face_out_once():
     for training, held_out in folds:
         assert not set(training) & set(held_out)
         assert np.abs(np.bincount(faces.labels[held_out], minlength=7) - share).max() <= 1
+
+
+@pytest.mark.parametrize(("folds", "seed"), [(2, 0), (5, 0), (5, 1), (7, 2**32 - 1)])
+def test_folds_are_those_of_scikit_learn(folds, seed):
+    labels = np.random.default_rng(folds).choice([5, 2, 6, 0], 203, p=[0.1, 0.2, 0.3, 0.4])
+    faces = Dataset(np.zeros((203, 48, 48, 1), np.uint8), labels, "grey", "0")
+    ours = split(faces, Protocol(folds=folds, seed=seed))
+    theirs = StratifiedKFold(folds, shuffle=True, random_state=seed).split(labels, labels)
+    for indices, expected in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(indices[0], expected[0])
+        np.testing.assert_array_equal(indices[1], expected[1])
 
 
 def test_another_seed_cuts_other_folds():

@@ -14,6 +14,11 @@ from fer_demo import cv as command
 SMALL = ["--folds", "2", "--epochs", "1", "--model", "mini_xception", "--backend", "numpy"]
 
 
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("TINYCNN_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def cv(tmp_path, monkeypatch, capsys):
     """Call the command in this process and folder; return exit code, standard output and standard error."""
@@ -72,6 +77,7 @@ def test_a_small_run_in_a_process_of_its_own_writes_everything(tmp_path):
     [
         (["--data", "nothing.csv"], "nothing.csv: no such file or folder"),
         (["--folds", "1"], "--folds"),
+        (["--seed", str(2**32)], "--seed"),
         (["--model", "vgg"], "--model"),
         (["--backend", "cuda"], "--backend"),
         (["--epochs", "many"], "--epochs"),
@@ -104,3 +110,30 @@ def test_help_fits_a_screen(cv):
     assert code == 0
     assert "Examples:" in output
     assert len(output.splitlines()) < 50
+
+
+FAST_START = """
+import sys
+for name in ("jinja2", "matplotlib", "numba", "pandas", "scipy", "sklearn"):
+    sys.modules[name] = None  # as if it were not installed
+from fer_demo import cv
+cv.Display.batch = lambda *_: sys.exit("stopped after the first step")
+cv.run()
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ending"),
+    [(["--help"], ""), ([*SMALL, "--data", "faces.csv"], "stopped after the first step")],
+)
+def test_neither_help_nor_the_first_step_waits_for_a_library_of_later(tmp_path, arguments, ending):
+    write_csv(tmp_path / "faces.csv")
+    run = subprocess.run(
+        [sys.executable, "-c", FAST_START, *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.stderr.strip() == ending
+    assert run.returncode == bool(ending)

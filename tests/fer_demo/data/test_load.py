@@ -1,7 +1,6 @@
 """`load`: one door to files, folders and synthetic faces."""
 
 import hashlib
-from functools import partial
 
 import cv2
 import numpy as np
@@ -97,12 +96,47 @@ def test_a_folder(tmp_path):
     assert data.load(tmp_path / "faces").class_counts()["happy"] == 1
 
 
-def test_nothing_means_synthetic_faces_which_are_not_kept(cache_folder, monkeypatch):
-    monkeypatch.setattr(data, "synthetic_faces", partial(data.synthetic_faces, 7))
-    dataset = data.load(None)
-    assert dataset.synthetic
-    assert dataset.sha256 == data.dataset.content_digest(dataset.images, dataset.labels)
+@pytest.fixture
+def drawn(monkeypatch):
+    """The data sets that were drawn, of seven faces each."""
+    datasets, draw = [], data.synthetic_faces
+
+    def synthetic_faces():
+        datasets.append(draw(7))
+        return datasets[-1]
+
+    monkeypatch.setattr(data, "synthetic_faces", synthetic_faces)
+    return datasets
+
+
+def test_nothing_means_synthetic_faces_which_are_drawn_once(drawn):
+    loaded = data.load(None), data.load(None)
+    (faces,) = drawn
+    for dataset in loaded:
+        np.testing.assert_array_equal(dataset.images, faces.images)
+        np.testing.assert_array_equal(dataset.labels, faces.labels)
+        assert dataset.labels.dtype == faces.labels.dtype
+        assert (dataset.name, dataset.sha256, dataset.usage) == (faces.name, faces.sha256, None)
+        assert dataset.synthetic
+
+
+def test_without_cache_faces_are_drawn_each_time(drawn, cache_folder):
+    data.load(None, cache=False)
     assert not cache_folder.exists()
+    data.load(None)
+    data.load(None, cache=False)
+    assert len(drawn) == 3
+
+
+def test_another_program_draws_anew(drawn, monkeypatch, tmp_path):
+    data.load(None)
+    monkeypatch.setattr(data.faces, "__file__", str(tmp_path / "faces.py"))
+    (tmp_path / "faces.py").write_text("another program")
+    data.load(None)
+    monkeypatch.setattr(cv2, "__version__", "another OpenCV")
+    data.load(None)
+    data.load(None)
+    assert len(drawn) == 3
 
 
 def test_a_missing_file_is_reported(tmp_path):
