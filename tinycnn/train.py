@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tinycnn import plan
 from tinycnn.averaging import ExponentialMovingAverage
 from tinycnn.errors import ConfigError, DTypeError, ShapeError
 from tinycnn.kernels import one_thread_pool
@@ -167,10 +168,10 @@ def train_step(
         optimizer: moves the weights.
     """
     body = _logit_layers(model)
-    logits = body.forward(x, train=True)
+    logits, backward = plan.run_model(body, x)
     value, dlogits = loss(logits, labels)
     result = Evaluation(value + model.penalty(), _accuracy(logits, labels), len(labels))
-    body.backward(dlogits)
+    backward(dlogits)
     optimizer.step(model.params, model.grads)
     return result
 

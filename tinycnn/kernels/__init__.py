@@ -7,6 +7,7 @@ the one in force: ``active().conv2d(x, kernel, bias, stride, pad)``.
 import importlib
 import os
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -39,6 +40,7 @@ def active() -> ModuleType:
     return _module(backend_name())
 
 
+@cache
 def _module(name: str) -> ModuleType:
     if name not in BACKENDS:
         raise BackendError(f"unknown backend {name!r}: expected one of {', '.join(map(repr, BACKENDS))}")

@@ -13,6 +13,9 @@ from contextlib import contextmanager
 
 import numpy as np
 
+#: Bytes that a processor fetches at once.
+CACHE_LINE = 64
+
 
 class Arena:
     """A list of byte buffers handed out in order; `rewind` starts over with the same ones."""
@@ -25,9 +28,9 @@ class Arena:
         """Return an uninitialised array, valid until the next `rewind`."""
         size = math.prod(shape) * dtype.itemsize
         if self._next == len(self._buffers):
-            self._buffers.append(np.empty(size, np.uint8))
+            self._buffers.append(aligned(size))
         elif self._buffers[self._next].size < size:
-            self._buffers[self._next] = np.empty(size, np.uint8)
+            self._buffers[self._next] = aligned(size)
         buffer = self._buffers[self._next]
         self._next += 1
         return buffer[:size].view(dtype).reshape(shape)
@@ -63,5 +66,12 @@ def scratch(size: int, dtype: np.dtype, use: str = "") -> np.ndarray:
     pools = _local.__dict__.setdefault("scratch", {})
     key = (np.dtype(dtype).char, use)
     if key not in pools or pools[key].size < size:
-        pools[key] = np.empty(size, dtype)
+        pools[key] = aligned(size * np.dtype(dtype).itemsize).view(dtype)
     return pools[key][:size]
+
+
+def aligned(size: int) -> np.ndarray:
+    """Return `size` uninitialised bytes that begin at the border of a cache line, as SIMD loads like it."""
+    memory = np.empty(size + CACHE_LINE, np.uint8)
+    start = -memory.ctypes.data % CACHE_LINE
+    return memory[start : start + size]

@@ -3,6 +3,8 @@
 `Pad` is always the four explicit numbers ``((top, bottom), (left, right))``.
 """
 
+from functools import cache
+
 from tinycnn.errors import ConfigError, ShapeError
 
 Pad = tuple[tuple[int, int], tuple[int, int]]
@@ -41,6 +43,7 @@ def check_padding(padding: str | Pad) -> str | Pad:
     )
 
 
+@cache
 def resolve_pad(size: Pair, window: Pair, stride: Pair, padding: str | Pad) -> Pad:
     """Return the explicit padding of a window over an (H, W) map.
 
@@ -57,6 +60,7 @@ def resolve_pad(size: Pair, window: Pair, stride: Pair, padding: str | Pad) -> P
     return padding  # type: ignore[return-value]
 
 
+@cache
 def output_size(size: Pair, window: Pair, stride: Pair, pad: Pad) -> Pair:
     """Return (OH, OW), the number of places where the window fits.
 

@@ -43,13 +43,17 @@ class BatchNorm(Layer):
     def _forward(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Any]:
         if train:
             mean, var = active().batch_norm_statistics(x)
-            for name, batch in (("running_mean", mean), ("running_var", var)):
-                self.state[name][...] = self.momentum * self.state[name] + (1 - self.momentum) * batch
+            self.observe(mean, var)
         else:
             mean, var = self.state["running_mean"], self.state["running_var"]
         inv_std = 1 / np.sqrt(var + x.dtype.type(self.eps))
         y = active().batch_norm_apply(x, mean, self.params["gamma"] * inv_std, self.params["beta"])
         return y, (x, mean, inv_std)
+
+    def observe(self, mean: np.ndarray, var: np.ndarray) -> None:
+        """Let a batch's mean and variance, both (C,), into the running averages."""
+        for name, batch in (("running_mean", mean), ("running_var", var)):
+            self.state[name][...] = self.momentum * self.state[name] + (1 - self.momentum) * batch
 
     def _backward(self, dy: np.ndarray, cache: Any) -> tuple[np.ndarray, Arrays]:
         x, mean, inv_std = cache

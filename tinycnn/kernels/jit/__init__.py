@@ -7,8 +7,11 @@ the reference itself serves.
 
 from tinycnn.kernels.jit.activation import add, dropout, relu, relu_backward
 from tinycnn.kernels.jit.conv import conv2d, conv2d_backward
+from tinycnn.kernels.jit.deferred import deferred_max_pool2d, finished, gradient_of
 from tinycnn.kernels.jit.dense import bias_backward, dense, dense_backward
 from tinycnn.kernels.jit.depthwise import depthwise_conv2d, depthwise_conv2d_backward
+from tinycnn.kernels.jit.fused import conv_moments, conv_moments_backward
+from tinycnn.kernels.jit.inference import prepare_steps
 from tinycnn.kernels.jit.norm import batch_norm_apply, batch_norm_backward, batch_norm_statistics
 from tinycnn.kernels.jit.optim import adam_step, sgd_step
 from tinycnn.kernels.jit.pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
@@ -31,15 +34,21 @@ __all__ = [
     "bias_backward",
     "conv2d",
     "conv2d_backward",
+    "conv_moments",
+    "conv_moments_backward",
+    "deferred_max_pool2d",
     "dense",
     "dense_backward",
     "depthwise_conv2d",
     "depthwise_conv2d_backward",
     "dropout",
+    "finished",
     "global_avg_pool2d",
     "global_avg_pool2d_backward",
+    "gradient_of",
     "max_pool2d",
     "max_pool2d_backward",
+    "prepare_steps",
     "relu",
     "relu_backward",
     "sgd_step",

@@ -1,20 +1,52 @@
 """How every kernel is compiled, and what their callers share."""
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.linalg.cython_blas  # noqa: F401 - np.dot in kernels; loaded now, so that its threads get limited
-from numba import njit
+from numba import njit, types
+from numba.extending import intrinsic
+
+#: Of all files here: machine code contains that of the functions it calls, from whichever file.
+_SOURCES = hashlib.sha256(
+    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+).hexdigest()
+
+
+#: Without the GIL, so that threads run at once. Division by zero gives inf, as in NumPy: the check for an
+#: exception would be a branch that prevents SIMD code.
+OPTIONS: Any = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile an inner loop at its first call, and keep the machine code for the next process.
+    """Compile a kernel at its first call, and keep the machine code for the next process."""
+    dispatcher = njit(**OPTIONS, cache=True)(function)
+    # Numba would take machine code from the cache as long as the function's own file is unchanged.
+    dispatcher._cache._cache_file._source_stamp = _SOURCES
+    return dispatcher
 
-    Without the GIL, so that threads run at once. Division by zero gives inf, as in NumPy: the check for an
-    exception would be a branch that prevents SIMD code.
+
+def part(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a part of kernels: called by `compiled` functions alone, so without an entrance from Python.
+
+    Nor does it count references to its arrays: threads that count at once get in one another's way.
     """
-    return njit(nogil=True, cache=True, error_model="numpy")(function)
+    options = OPTIONS | {"_nrt": False, "no_cpython_wrapper": True}
+    return njit(**options)(function)
+
+
+@intrinsic
+def shared(typing_context: Any) -> Any:
+    """Let the calling `part` be called where it is used, not copied there: less to compile."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), generate
 
 
 def as_rows(x: np.ndarray) -> np.ndarray:

@@ -12,15 +12,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
-from tinycnn.kernels.jit.compile import compiled
+from tinycnn.kernels.jit.atomic import add_one, load_now, put
+from tinycnn.kernels.jit.compile import compiled, part
+from tinycnn.kernels.memory import scratch
 from tinycnn.kernels.threads import chunk_count, get_threads
 
 #: Times a waiting thread looks before it sleeps (a helper) or lets others run (the caller): 0.15 ms here.
-PATIENCE = 100_000
+PATIENCE = 2_000_000
 
 #: Work on fewer elements is done by the calling thread alone: sharing would take longer.
 SHARED_FROM = 1 << 15
@@ -85,37 +84,138 @@ class _Job:
             raise self._error
 
 
+#: Places in a queue, far enough apart that threads which write one do not slow the readers of another.
+TAKEN, DONE, CHUNKS, TICKET = 0, 16, 32, 33
+
+
+def share_call(
+    kernel: Callable[..., None],
+    arguments: tuple[Any, ...],
+    memory: tuple[int, np.dtype],
+    chunks: int,
+    size: int,
+) -> None:
+    """Call a compiled kernel in every thread at once; inside of it they take chunks until none are left.
+
+    This needs one call per thread where `for_chunks` needs one per chunk. And the helpers are called when
+    the caller is inside already: they would have to wait for the GIL if it were not.
+
+    Args:
+        kernel: is called with `arguments`, scratch memory, a queue, a ticket and whether it is a helper's
+            call. It begins with `begin`, loops over `take` and `done`, and ends with `finish`.
+        arguments: of the kernel.
+        memory: elements and dtype of the scratch memory that each thread gets.
+        chunks: number of chunks.
+        size: elements touched in all. If they are few, the calling thread does them alone.
+    """
+    team = _current_team() if size >= SHARED_FROM and min(chunks, get_threads()) > 1 else None
+    if team is not None and team.busy.acquire(blocking=False):
+        try:
+            call = _Call(kernel, arguments, memory, chunks, team.ticket)
+            team.announce(call)
+            call.run(helper=False)
+            call.wait()
+        finally:
+            team.busy.release()
+    else:
+        _Call(kernel, arguments, memory, chunks, np.zeros(1, np.int64)).run(helper=False)
+
+
+class _Call:
+    """A kernel's call, the same for every thread."""
+
+    def __init__(
+        self,
+        kernel: Callable[..., None],
+        arguments: tuple[Any, ...],
+        memory: tuple[int, np.dtype],
+        chunks: int,
+        ticket: np.ndarray,
+    ) -> None:
+        self._kernel, self._arguments, self._memory, self._ticket = kernel, arguments, memory, ticket
+        self.queue = np.zeros(34, np.int64)
+        self.queue[CHUNKS], self.queue[TICKET] = chunks, ticket[0] + 1
+
+    def run(self, helper: bool = True) -> None:
+        """Take chunks until none are left."""
+        self._kernel(*self._arguments, scratch(*self._memory, "fused"), self.queue, self._ticket, int(helper))
+
+    def wait(self) -> None:
+        """Wait for the chunks that others have taken, where the kernel has lost patience."""
+        while self.queue[DONE] < self.queue[CHUNKS]:
+            time.sleep(0)
+
+
+@part
+def begin(queue, ticket):
+    """Let the helpers see that there is work."""
+    put(ticket, np.intp(0), queue[TICKET])
+
+
+@part
+def take(queue):
+    """Return the number of a chunk that nobody has taken yet, or -1."""
+    chunk = add_one(queue, np.intp(TAKEN))
+    return chunk if chunk < queue[CHUNKS] else np.int64(-1)
+
+
+@part
+def done(queue):
+    """Count a chunk as done."""
+    add_one(queue, np.intp(DONE))
+
+
+@part
+def finish(queue, ticket, helper):
+    """Wait until all chunks are done, or, in a helper, until there is a new ticket; for a moment only.
+
+    A helper that returned to Python at once would hold the GIL just when the caller wants it.
+    """
+    for _ in range(PATIENCE):
+        if helper:
+            if load_now(ticket, np.intp(0)) != queue[TICKET]:
+                break
+        elif load_now(queue, np.intp(DONE)) >= queue[CHUNKS]:
+            break
+
+
 class _Team:
     """Helper threads; they look at a ticket number for a new job. Given up by setting `job` to None."""
 
     def __init__(self, helpers: int) -> None:
         self.helpers = helpers
         self.busy = threading.Lock()
-        self.job: _Job | None = None
-        self._ticket = np.zeros(1, np.int64)
+        self.job: _Job | _Call | None = None
+        self.ticket = np.zeros(1, np.int64)
         self._bell = threading.Condition()
         self._sleepers = 0
         for _ in range(helpers):
             threading.Thread(target=self._help, name="tinycnn", daemon=True).start()
 
-    def post(self, job: _Job | None) -> None:
+    def post(self, job: _Job | _Call | None) -> None:
         """Offer a job to the helpers; None sends them home."""
         self.job = job
-        self._ticket[0] += 1
+        self.ticket[0] += 1
         if self._sleepers:
             with self._bell:
                 self._bell.notify_all()
 
+    def announce(self, call: _Call) -> None:
+        """Have a call ready for the helpers, which come when the caller has begun; wake those that sleep."""
+        self.job = call
+        if self._sleepers:
+            self.post(call)
+
     def _help(self) -> None:
         seen = 0
         while True:
-            if not _changes(self._ticket, 0, seen, PATIENCE):
+            if not _changes(self.ticket, 0, seen, PATIENCE):
                 with self._bell:
                     self._sleepers += 1
-                    while self._ticket[0] == seen:  # `post` changes it before it looks for sleepers
+                    while self.ticket[0] == seen:  # `post` changes it before it looks for sleepers
                         self._bell.wait()
                     self._sleepers -= 1
-            seen, job = int(self._ticket[0]), self.job
+            seen, job = int(self.ticket[0]), self.job
             if job is None:
                 return
             job.run()
@@ -162,24 +262,10 @@ def _share(pieces: int, n: int, work: Work, size: int) -> None:
         job.finish()
 
 
-@intrinsic
-def _load(typing_context: Any, array: Any, index: Any) -> Any:
-    """Read array[index] from memory each time: an ordinary read in a loop would be done once, before it."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind = signature.args[0]
-        pointer = cgutils.get_item_pointer(
-            context, builder, kind, context.make_array(kind)(context, builder, arguments[0]), [arguments[1]]
-        )
-        return builder.load_atomic(pointer, "acquire", 8)
-
-    return types.int64(array, types.intp), generate
-
-
 @compiled
 def _changes(array, index, old, looks):
     """Look at array[index] until it differs from `old`, at most `looks` times; return whether it does."""
     for _ in range(looks):  # noqa: SIM110 - numba compiles no generator expressions
-        if _load(array, index) != old:
+        if load_now(array, index) != old:
             return True
     return False

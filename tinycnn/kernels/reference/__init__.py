@@ -13,6 +13,14 @@ from tinycnn.kernels.reference.conv import (
     depthwise_conv2d_backward,
 )
 from tinycnn.kernels.reference.dense import bias_backward, dense, dense_backward
+from tinycnn.kernels.reference.fused import (
+    conv_moments,
+    conv_moments_backward,
+    deferred_max_pool2d,
+    finished,
+    gradient_of,
+)
+from tinycnn.kernels.reference.inference import prepare_steps
 from tinycnn.kernels.reference.loss import softmax_cross_entropy
 from tinycnn.kernels.reference.norm import batch_norm_apply, batch_norm_backward, batch_norm_statistics
 from tinycnn.kernels.reference.optim import adam_step, sgd_step
@@ -36,15 +44,21 @@ __all__ = [
     "bias_backward",
     "conv2d",
     "conv2d_backward",
+    "conv_moments",
+    "conv_moments_backward",
+    "deferred_max_pool2d",
     "dense",
     "dense_backward",
     "depthwise_conv2d",
     "depthwise_conv2d_backward",
     "dropout",
+    "finished",
     "global_avg_pool2d",
     "global_avg_pool2d_backward",
+    "gradient_of",
     "max_pool2d",
     "max_pool2d_backward",
+    "prepare_steps",
     "relu",
     "relu_backward",
     "sgd_step",

@@ -1,0 +1,123 @@
+"""Fused kernels around a residual module's end: pooling, addition, and where their gradients part."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinycnn.kernels.deferred import Deferred, Gradient, Input, Pooled
+from tinycnn.kernels.jit import image as in_cache
+from tinycnn.kernels.jit.compile import compiled
+from tinycnn.kernels.jit.pool_image import max_pool_image
+from tinycnn.kernels.jit.team import CHUNKS, begin, done, finish, share_call, take
+from tinycnn.kernels.memory import empty
+from tinycnn.kernels.padding import Pad, Pair, output_size
+from tinycnn.kernels.threads import chunk_count
+
+
+class Source(NamedTuple):
+    """A `Deferred` as compiled code takes it; a finished array has the map that changes nothing."""
+
+    z: np.ndarray  # flat
+    mean: np.ndarray  # this and the next two: (W*C,), along a row
+    scale: np.ndarray
+    shift: np.ndarray
+    floor: Any  # 0 for ReLU, otherwise minus infinity
+
+    @classmethod
+    def of(cls, x: Input) -> "Source":
+        """Unpack x."""
+        if isinstance(x, Deferred):
+            z, maps, floor = x.z, (x.mean, x.scale, x.shift), 0.0 if x.relu else -np.inf
+        else:
+            c = x.shape[3]
+            z, maps, floor = x, (np.zeros(c, x.dtype), np.ones(c, x.dtype), np.zeros(c, x.dtype)), -np.inf
+        rows = (along_row(v, z.shape[2]) for v in maps)
+        return cls._make((z.reshape(-1), *rows, z.dtype.type(floor)))
+
+
+def along_row(per_channel: np.ndarray, width: int) -> np.ndarray:
+    """Repeat (C,) for each pixel of a row: (W*C,)."""
+    return per_channel[np.newaxis].repeat(width, axis=0).reshape(-1)
+
+
+def finished(x: Deferred, other: Input | None = None) -> np.ndarray:
+    """Compute what was deferred, and add `other`, if given; see the reference."""
+    y = empty(x.z.shape, x.z.dtype)
+    first, second = Source.of(x), Source.of(x if other is None else other)
+    arguments = (first, second, int(other is not None), y.reshape(-1), *y.shape)
+    share_call(_finish, arguments, (0, y.dtype), chunk_count(len(y)), y.size)
+    return y
+
+
+@compiled
+def _finish(x, other, add, y, n, h, w, c, memory, queue, ticket, helper):
+    row = w * c
+    begin(queue, ticket)
+    chunk = take(queue)
+    while chunk >= 0:
+        for image in range(chunk * n // queue[CHUNKS], (chunk + 1) * n // queue[CHUNKS]):
+            at = image * h * row
+            in_cache.finish(x.z, at, x.scale, x.shift, x.floor, h, row, y, at, row)
+            if add:
+                in_cache.add_finished(other.z, at, other.scale, other.shift, other.floor, h, row, y, at)
+        done(queue)
+        chunk = take(queue)
+    finish(queue, ticket, helper)
+
+
+def gradient_of(x: Deferred, dy: np.ndarray) -> Gradient:
+    """Return the gradient of a deferred array, given that of the finished one; see the reference."""
+    n, h, w, c = dy.shape
+    g = empty(dy.shape, dy.dtype) if x.relu else dy
+    sums = np.empty((n, 2, c), dy.dtype)
+
+    arguments = (Source.of(x), int(x.relu), dy.reshape(-1), g.reshape(-1), sums.reshape(-1), n, h, w, c)
+    share_call(_gradient, arguments, (h * w * c + 2 * w * c, dy.dtype), chunk_count(n), dy.size)
+    return Gradient(g, *sums.sum(axis=0, dtype=np.float64))
+
+
+@compiled
+def _gradient(x, relu, dy, g, sums, n, h, w, c, memory, queue, ticket, helper):
+    row, image_at = w * c, np.int64(0)
+    totals = h * row
+    begin(queue, ticket)
+    chunk = take(queue)
+    while chunk >= 0:
+        for image in range(chunk * n // queue[CHUNKS], (chunk + 1) * n // queue[CHUNKS]):
+            at = image * h * row
+            if relu:
+                in_cache.finish(x.z, at, x.scale, x.shift, x.floor, h, row, memory, image_at, row)
+                in_cache.mask(dy, at, memory, image_at, row, x.floor, h, row, g, at)
+            in_cache.clear(memory, totals, 2 * row)
+            in_cache.add_gradient_sums(g, at, x.z, at, x.mean, h, row, memory, totals, totals + row)
+            in_cache.fold(memory, totals, row, c, sums, 2 * image * c)
+            in_cache.fold(memory, totals + row, row, c, sums, 2 * image * c + c)
+        done(queue)
+        chunk = take(queue)
+    finish(queue, ticket, helper)
+
+
+def deferred_max_pool2d(x: Deferred, window: Pair, stride: Pair, pad: Pad) -> tuple[Deferred, Pooled]:
+    """Return the pooled array, still deferred, and the way back; see the reference."""
+    n, h, w, c = x.z.shape
+    out = output_size((h, w), window, stride, pad)
+    z = empty((n, *out, c), x.z.dtype)
+    winner = empty(z.shape, np.dtype(np.uint8))
+    geometry = (h, w, c, *out, *window, *stride, pad[0][0], pad[1][0])
+
+    arguments = (x.z.reshape(-1), x.scale, x.shift, z.reshape(-1), winner.reshape(-1), geometry, n)
+    share_call(_max_pool, arguments, (0, z.dtype), chunk_count(n), x.z.size)
+    return x._replace(z=z), Pooled(winner, window, stride, pad)
+
+
+@compiled
+def _max_pool(x, scale, shift, z, winner, geometry, n, memory, queue, ticket, helper):
+    h, w, c, oh, ow = geometry[0], geometry[1], geometry[2], geometry[3], geometry[4]
+    begin(queue, ticket)
+    chunk = take(queue)
+    while chunk >= 0:
+        for image in range(chunk * n // queue[CHUNKS], (chunk + 1) * n // queue[CHUNKS]):
+            max_pool_image(x, image * h * w * c, scale, shift, z, winner, image * oh * ow * c, geometry)
+        done(queue)
+        chunk = take(queue)
+    finish(queue, ticket, helper)

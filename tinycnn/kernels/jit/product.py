@@ -1,0 +1,134 @@
+"""Small matrix products, also straight from an image: the inner loop of every fused convolution.
+
+BLAS first copies its operands into an order that suits it, which pays for large matrices. The products here
+are small (an image's pixels by a few channels), so they are taken where they lie, through strides. Strides
+may overlap: the windows of a convolution need not be copied out either.
+"""
+
+import numpy as np
+
+from tinycnn.kernels.jit.compile import part, shared
+from tinycnn.kernels.jit.simd import fma, half_zeros, load, store, zeros
+
+
+@part
+def product(
+    a, a_at, a_run, a_row, a_term, b, b_at, b_run, b_term, c, c_at, c_row, runs, rows, depth, columns, add
+):
+    """Set C[i, j] to the sum over r < runs and k < depth of A[r, i, k] * B[r, k, j], or add it if `add`.
+
+    Args:
+        a, a_at, a_run, a_row, a_term: A[r, i, k] is a[a_at + r * a_run + i * a_row + k * a_term].
+        b, b_at, b_run, b_term: B[r, k, j] is b[b_at + r * b_run + k * b_term + j].
+        c, c_at, c_row: C[i, j] is c[c_at + i * c_row + j].
+        runs, rows, depth, columns: the lengths of r, i, k, j.
+        add: 1 to add to what C holds, otherwise 0.
+    """
+    shared()
+    lanes = 64 // c.itemsize
+    a_steps = np.uintp(a_run), np.uintp(a_row), np.uintp(a_term)
+    b_steps = np.uintp(b_run), np.uintp(b_term)
+    lengths = np.uintp(runs), np.uintp(depth)
+    j = 0
+    while j < columns:
+        # The widest tile that fits: 4 rows of `lanes` sums in registers, 8 of half as many, or single sums.
+        width = lanes if j + lanes <= columns else lanes // 2 if j + lanes // 2 <= columns else 1
+        height = 4 if width == lanes else 8 if width > 1 else 1
+        i = 0
+        while i < rows:
+            if not add and i + height > rows >= height:
+                i = rows - height  # the last tile overlaps the one before: quicker than row by row
+            a_here, b_here = np.uintp(a_at + i * a_row), np.uintp(b_at + j)
+            c_here = np.uintp(c_at + i * c_row + j)
+            tile = width > 1 and i + height <= rows
+            if tile and width == lanes:
+                _four_rows(a, a_here, a_steps, b, b_here, b_steps, c, c_here, np.uintp(c_row), lengths, add)
+            elif tile:
+                _eight_rows(a, a_here, a_steps, b, b_here, b_steps, c, c_here, np.uintp(c_row), lengths, add)
+            elif width > 1:
+                for half in range(0, width, lanes // 2):
+                    there = np.uintp(half)
+                    _row(a, a_here, a_steps, b, b_here + there, b_steps, c, c_here + there, lengths, add)
+            else:
+                _single(a, a_here, a_steps, b, b_here, b_steps, c, c_here, lengths, add)
+            i += height if tile else 1
+        j += width
+
+
+@part
+def _four_rows(a, a_at, a_steps, b, b_at, b_steps, c, c0, c_row, lengths, add):
+    c1, c2, c3 = c0 + c_row, c0 + c_row * np.uintp(2), c0 + c_row * np.uintp(3)
+    y0 = y1 = y2 = y3 = zeros(c)
+    if add:
+        y0, y1, y2, y3 = load(c, c0, y0), load(c, c1, y0), load(c, c2, y0), load(c, c3, y0)
+    r1 = a_steps[1]
+    r2, r3 = r1 + r1, r1 + r1 + r1
+    for run in range(lengths[0]):
+        at, b_here = a_at + run * a_steps[0], b_at + run * b_steps[0]
+        for _ in range(lengths[1]):
+            x = load(b, b_here, y0)
+            y0, y1 = fma(a[at], x, y0), fma(a[at + r1], x, y1)
+            y2, y3 = fma(a[at + r2], x, y2), fma(a[at + r3], x, y3)
+            at += a_steps[2]
+            b_here += b_steps[1]
+    store(c, c0, y0)
+    store(c, c1, y1)
+    store(c, c2, y2)
+    store(c, c3, y3)
+
+
+@part
+def _eight_rows(a, a_at, a_steps, b, b_at, b_steps, c, c0, c_row, lengths, add):
+    c1, c2, c3, c4 = c0 + c_row, c0 + c_row * np.uintp(2), c0 + c_row * np.uintp(3), c0 + c_row * np.uintp(4)
+    c5, c6, c7 = c4 + c_row, c4 + c_row * np.uintp(2), c4 + c_row * np.uintp(3)
+    y0 = y1 = y2 = y3 = y4 = y5 = y6 = y7 = half_zeros(c)
+    if add:
+        y0, y1, y2, y3 = load(c, c0, y0), load(c, c1, y0), load(c, c2, y0), load(c, c3, y0)
+        y4, y5, y6, y7 = load(c, c4, y0), load(c, c5, y0), load(c, c6, y0), load(c, c7, y0)
+    r1 = a_steps[1]
+    r2, r3 = r1 + r1, r1 + r1 + r1
+    r4 = r2 + r2
+    for run in range(lengths[0]):
+        at, b_here = a_at + run * a_steps[0], b_at + run * b_steps[0]
+        for _ in range(lengths[1]):
+            x, far = load(b, b_here, y0), at + r4
+            y0, y1 = fma(a[at], x, y0), fma(a[at + r1], x, y1)
+            y2, y3 = fma(a[at + r2], x, y2), fma(a[at + r3], x, y3)
+            y4, y5 = fma(a[far], x, y4), fma(a[far + r1], x, y5)
+            y6, y7 = fma(a[far + r2], x, y6), fma(a[far + r3], x, y7)
+            at += a_steps[2]
+            b_here += b_steps[1]
+    store(c, c0, y0)
+    store(c, c1, y1)
+    store(c, c2, y2)
+    store(c, c3, y3)
+    store(c, c4, y4)
+    store(c, c5, y5)
+    store(c, c6, y6)
+    store(c, c7, y7)
+
+
+@part
+def _row(a, a_at, a_steps, b, b_at, b_steps, c, c_at, lengths, add):
+    y = half_zeros(c)
+    if add:
+        y = load(c, c_at, y)
+    for run in range(lengths[0]):
+        at, b_here = a_at + run * a_steps[0], b_at + run * b_steps[0]
+        for _ in range(lengths[1]):
+            y = fma(a[at], load(b, b_here, y), y)
+            at += a_steps[2]
+            b_here += b_steps[1]
+    store(c, c_at, y)
+
+
+@part
+def _single(a, a_at, a_steps, b, b_at, b_steps, c, c_at, lengths, add):
+    y = c[c_at] if add else c.dtype.type(0)
+    for run in range(lengths[0]):
+        at, b_here = a_at + run * a_steps[0], b_at + run * b_steps[0]
+        for _ in range(lengths[1]):
+            y += a[at] * b[b_here]
+            at += a_steps[2]
+            b_here += b_steps[1]
+    c[c_at] = y

@@ -1,0 +1,232 @@
+"""The training step's way through the layers: the results of layer by layer, in fewer passes over memory.
+
+`run` walks a model as `forward` and `backward` would. Where a convolution is followed by batch norm, ReLU,
+pooling or an addition, these are not carried out but handed on as `Deferred`: whoever comes next applies
+them while it loads the array. Layers know nothing of this; a layer that has no rule here simply runs.
+
+Every rule returns the layer's output and a function that runs its backward pass and sets its gradients.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Protocol
+
+import numpy as np
+
+from tinycnn.errors import TinyCNNError
+from tinycnn.kernels import active
+from tinycnn.kernels.deferred import Deferred, Gradient, Input, NormGradient
+from tinycnn.layers import BatchNorm, Conv2D, Layer, MaxPool2D, ReLU, Residual, SeparableConv2D, Sequential
+
+
+class Backward(Protocol):
+    """Set the gradients of a layer's parameters, and return that of its input.
+
+    Args:
+        dy: the output's gradient: a `Gradient` where the output was deferred.
+        extra: a gradient of the finished input from elsewhere, to be added.
+        partial: return the gradient of the finished input, for someone else's `extra`.
+        need_dx: False where nobody uses the result.
+    """
+
+    def __call__(  # noqa: D102 - the class says it
+        self, dy: Any, *, extra: np.ndarray | None = None, partial: bool = False, need_dx: bool = True
+    ) -> Any: ...
+
+
+def run(layer: Layer, x: Input) -> tuple[Input, Backward]:
+    """Return the layer's output in training for x, finished or deferred, and its backward pass."""
+    kind: Any = type(layer)
+    return _rule(kind)(layer, x)
+
+
+@cache
+def _rule(kind: Any) -> Any:
+    return next((rule for known, rule in RULES.items() if _behaves_as(kind, known)), _plain)
+
+
+def _is(layer: Layer, known: type[Layer]) -> bool:
+    """Whether a layer is of a known kind, or of a subclass that leaves both passes as they are."""
+    return _behaves_as(type(layer), known)
+
+
+def _behaves_as(kind: type[Layer], known: type[Layer]) -> bool:
+    passes = ("forward", "backward", "_forward", "_backward")
+    return issubclass(kind, known) and all(getattr(kind, p) is getattr(known, p) for p in passes)
+
+
+def run_model(model: Sequential, x: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], None]]:
+    """Return a model's output in training, and a function of its gradient that sets all parameters'."""
+    y, back = run(model, model._checked_input(x))
+    output = _finished(y)
+
+    def backward(dy: np.ndarray) -> None:
+        back(_gradient(y, dy), need_dx=False)
+
+    return output, backward
+
+
+def _finished(x: Input) -> np.ndarray:
+    return active().finished(x) if isinstance(x, Deferred) else x
+
+
+def _plain(layer: Layer, x: Input) -> tuple[Input, Backward]:
+    if isinstance(x, Deferred):
+        return _on_finished(_plain, layer, x)
+    y = layer.forward(x, train=True)
+
+    def back(dy: Any, *, extra: Any = None, partial: bool = False, need_dx: bool = True) -> Any:
+        dx = layer.backward(dy)
+        return dx if extra is None else active().add(dx, extra)
+
+    return y, back
+
+
+def _on_finished(rule: Callable[[Any, Input], Any], layer: Layer, x: Deferred) -> tuple[Input, Backward]:
+    """Apply a rule to what a deferred array stands for."""
+    y, inner = rule(layer, active().finished(x))
+
+    def back(dy: Any, *, extra: Any = None, partial: bool = False, need_dx: bool = True) -> Any:
+        dx = inner(dy, extra=extra)
+        return dx if partial else active().gradient_of(x, dx)
+
+    return y, back
+
+
+def _relu(layer: Layer, x: Input) -> tuple[Input, Backward]:
+    if not isinstance(x, Deferred) or x.relu:
+        return _plain(layer, x)
+    return x._replace(relu=True), _passed_on  # the mask is part of any gradient of the deferred array
+
+
+def _passed_on(dy: Any, *, extra: Any = None, partial: bool = False, need_dx: bool = True) -> Any:
+    return dy
+
+
+def _max_pool(layer: MaxPool2D, x: Input) -> tuple[Input, Backward]:
+    if not isinstance(x, Deferred) or np.prod(layer.kernel_size) > 256:  # one byte holds the winner's place
+        return _plain(layer, x)
+    layer._checked_input(x.z)
+    geometry = (layer.kernel_size, layer.stride, layer._pad(x.z.shape[1:]))
+    y, pooled = active().deferred_max_pool2d(x, *geometry)
+
+    def back(dy: Gradient, **_: Any) -> Gradient:
+        if dy.pooled is not None:  # two pools in a row: the second's way back is gone first
+            dense = active().max_pool2d_backward(dy.g, dy.pooled.winner, y.z.shape, *dy.pooled[1:])
+            dy = dy._replace(g=dense)
+        return dy._replace(pooled=pooled)
+
+    return y, back
+
+
+def _residual(layer: Residual, x: Input) -> tuple[Input, Backward]:
+    if isinstance(x, Deferred) and any(
+        _first(path) in (ReLU, MaxPool2D) for path in layer.children().values()
+    ):
+        # Their backward passes neither add up two paths' gradients nor leave one unfinished.
+        return _on_finished(_residual, layer, x)
+    main, main_back = run(layer.main, x)
+    detour, detour_back = (x, None) if layer.shortcut is None else run(layer.shortcut, x)
+    layer.output_shape((x.z if isinstance(x, Deferred) else x).shape[1:])
+    if isinstance(main, Deferred):
+        y = active().finished(main, detour)
+    elif isinstance(detour, Deferred):
+        y = active().finished(detour, main)
+    else:
+        y = active().add(main, detour)
+
+    def back(dy: Any, *, extra: Any = None, partial: bool = False, need_dx: bool = True) -> Any:
+        if detour_back is not None:
+            extra = detour_back(_gradient(detour, dy), extra=extra, partial=True)
+        else:
+            extra = dy if extra is None else active().add(dy, extra)
+        return main_back(_gradient(main, dy), extra=extra, partial=partial, need_dx=need_dx)
+
+    return y, back
+
+
+def _first(layer: Layer) -> type:
+    """The kind of the first layer that a path's input meets."""
+    while isinstance(layer, Sequential):
+        layer = next(iter(layer.children().values()))
+    return type(layer)
+
+
+def _gradient(y: Input, dy: np.ndarray) -> Any:
+    return active().gradient_of(y, dy) if isinstance(y, Deferred) else dy
+
+
+def _sequential(layer: Sequential, x: Input) -> tuple[Input, Backward]:
+    backs: list[Backward] = []
+    children: list[Any] = list(layer.children().items())
+    while children:
+        name, child = children.pop(0)
+        try:
+            if children and _is(children[0][1], BatchNorm) and _fits(child):
+                x, back = _convolution_and_norm(child, children.pop(0)[1], x)
+            else:
+                x, back = run(child, x)
+        except TinyCNNError as error:
+            error.add_note(f"in layer {name!r}")
+            raise
+        backs.append(back)
+
+    def chain(dy: Any, *, extra: Any = None, partial: bool = False, need_dx: bool = True) -> Any:
+        for back in reversed(backs[1:]):
+            dy = back(dy)
+        return backs[0](dy, extra=extra, partial=partial, need_dx=need_dx)
+
+    return x, chain
+
+
+def _fits(layer: Any) -> bool:
+    """Whether a layer is a convolution that a fused kernel can do."""
+    if _is(layer, SeparableConv2D):
+        window, last = layer.depthwise, layer.pointwise
+    elif _is(layer, Conv2D):
+        window = last = layer
+    else:
+        return False
+    if "bias" in last.params:
+        return False
+    # Kernels with a stride know windows of one pixel only, and none knows a window that lies in padding.
+    strides = window.stride == (1, 1) or (window is last and window.kernel_size == (1, 1))
+    pads = [(0, 0)] if isinstance(window.padding, str) else window.padding
+    return strides and all(max(pad) < size for pad, size in zip(pads, window.kernel_size, strict=False))
+
+
+def _convolution_and_norm(conv: Any, norm: BatchNorm, x: Input) -> tuple[Input, Backward]:
+    array = conv._checked_input(x.z if isinstance(x, Deferred) else x)
+    window, last = (conv.depthwise, conv.pointwise) if isinstance(conv, SeparableConv2D) else (conv, conv)
+    taps = None if window is last else window.params["kernel"]
+    kernels = (taps, last.params["kernel"], window.stride, window._pad(array.shape[1:]))
+    z, mean, var = active().conv_moments(x, *kernels)
+    norm._checked_input(z)
+    norm.observe(mean, var)
+    inv_std = 1 / np.sqrt(var + z.dtype.type(norm.eps))
+    scale = norm.params["gamma"] * inv_std
+    y = Deferred(z, mean, scale, norm.params["beta"] - mean * scale)
+
+    def back(dy: Gradient, *, extra: Any = None, partial: bool = False, need_dx: bool = True) -> Any:
+        # Batch norm's backward pass (see the reference) with x_hat = (z - mean) * inv_std put in.
+        real, count = z.dtype.type, z.size // z.shape[3]
+        slope = -scale * inv_std**2 * (dy.sum_gz / count)
+        offset = -slope * mean - scale * (dy.sum_g / count)
+        dz = NormGradient(dy, z, scale, slope.astype(real), offset.astype(real))
+        norm.grads = {"gamma": (dy.sum_gz * inv_std).astype(real), "beta": dy.sum_g.astype(real)}
+        dx, dtaps, dkernel = active().conv_moments_backward(dz, x, *kernels, extra, need_dx, partial)
+        last.grads = last._grads(dkernel, z)
+        if dtaps is not None:
+            window.grads = window._grads(dtaps, z)
+        return dx if isinstance(x, Deferred) and not partial else dx.g
+
+    return y, back
+
+
+#: How each kind of layer runs; all others run by themselves.
+RULES: dict[type[Layer], Callable[[Any, Input], tuple[Input, Backward]]] = {
+    Sequential: _sequential,
+    Residual: _residual,
+    ReLU: _relu,
+    MaxPool2D: _max_pool,
+}
