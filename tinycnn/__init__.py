@@ -20,6 +20,7 @@ from tinycnn.errors import (
     TinyCNNError,
 )
 from tinycnn.gradcheck import gradcheck
+from tinycnn.inference import Prepared, compile_for_inference
 from tinycnn.kernels import backend, backend_name
 from tinycnn.kernels.threads import get_threads, set_threads
 from tinycnn.layers import (
@@ -75,6 +76,7 @@ __all__ = [
     "MaxPool2D",
     "OneCycle",
     "Optimizer",
+    "Prepared",
     "Progress",
     "ReLU",
     "ReduceOnPlateau",
@@ -90,6 +92,7 @@ __all__ = [
     "__version__",
     "backend",
     "backend_name",
+    "compile_for_inference",
     "get_threads",
     "glorot",
     "gradcheck",

@@ -8,7 +8,7 @@ from tinycnn.kernels.deferred import Deferred, Gradient, Input, Pooled
 from tinycnn.kernels.jit import image as in_cache
 from tinycnn.kernels.jit.compile import compiled
 from tinycnn.kernels.jit.pool_image import max_pool_image
-from tinycnn.kernels.jit.team import CHUNKS, begin, done, finish, share_call, take
+from tinycnn.kernels.jit.team import CHUNKS, begin, claim, done, finish, share_call
 from tinycnn.kernels.memory import empty
 from tinycnn.kernels.padding import Pad, Pair, output_size
 from tinycnn.kernels.threads import chunk_count
@@ -50,19 +50,20 @@ def finished(x: Deferred, other: Input | None = None) -> np.ndarray:
 
 
 @compiled
-def _finish(x, other, add, y, n, h, w, c, memory, queue, ticket, helper):
+def _finish(x, other, add, y, n, h, w, c, memory, queue, ticket, member):
     row = w * c
     begin(queue, ticket)
-    chunk = take(queue)
-    while chunk >= 0:
+    for turn in range(queue[CHUNKS]):
+        chunk = claim(queue, member, turn)
+        if chunk < 0:
+            continue
         for image in range(chunk * n // queue[CHUNKS], (chunk + 1) * n // queue[CHUNKS]):
             at = image * h * row
             in_cache.finish(x.z, at, x.scale, x.shift, x.floor, h, row, y, at, row)
             if add:
                 in_cache.add_finished(other.z, at, other.scale, other.shift, other.floor, h, row, y, at)
         done(queue)
-        chunk = take(queue)
-    finish(queue, ticket, helper)
+    finish(queue, ticket, member)
 
 
 def gradient_of(x: Deferred, dy: np.ndarray) -> Gradient:
@@ -77,12 +78,14 @@ def gradient_of(x: Deferred, dy: np.ndarray) -> Gradient:
 
 
 @compiled
-def _gradient(x, relu, dy, g, sums, n, h, w, c, memory, queue, ticket, helper):
+def _gradient(x, relu, dy, g, sums, n, h, w, c, memory, queue, ticket, member):
     row, image_at = w * c, np.int64(0)
     totals = h * row
     begin(queue, ticket)
-    chunk = take(queue)
-    while chunk >= 0:
+    for turn in range(queue[CHUNKS]):
+        chunk = claim(queue, member, turn)
+        if chunk < 0:
+            continue
         for image in range(chunk * n // queue[CHUNKS], (chunk + 1) * n // queue[CHUNKS]):
             at = image * h * row
             if relu:
@@ -93,8 +96,7 @@ def _gradient(x, relu, dy, g, sums, n, h, w, c, memory, queue, ticket, helper):
             in_cache.fold(memory, totals, row, c, sums, 2 * image * c)
             in_cache.fold(memory, totals + row, row, c, sums, 2 * image * c + c)
         done(queue)
-        chunk = take(queue)
-    finish(queue, ticket, helper)
+    finish(queue, ticket, member)
 
 
 def deferred_max_pool2d(x: Deferred, window: Pair, stride: Pair, pad: Pad) -> tuple[Deferred, Pooled]:
@@ -111,13 +113,14 @@ def deferred_max_pool2d(x: Deferred, window: Pair, stride: Pair, pad: Pad) -> tu
 
 
 @compiled
-def _max_pool(x, scale, shift, z, winner, geometry, n, memory, queue, ticket, helper):
+def _max_pool(x, scale, shift, z, winner, geometry, n, memory, queue, ticket, member):
     h, w, c, oh, ow = geometry[0], geometry[1], geometry[2], geometry[3], geometry[4]
     begin(queue, ticket)
-    chunk = take(queue)
-    while chunk >= 0:
+    for turn in range(queue[CHUNKS]):
+        chunk = claim(queue, member, turn)
+        if chunk < 0:
+            continue
         for image in range(chunk * n // queue[CHUNKS], (chunk + 1) * n // queue[CHUNKS]):
             max_pool_image(x, image * h * w * c, scale, shift, z, winner, image * oh * ow * c, geometry)
         done(queue)
-        chunk = take(queue)
-    finish(queue, ticket, helper)
+    finish(queue, ticket, member)

@@ -16,7 +16,7 @@ from tinycnn.kernels.jit.compile import compiled
 from tinycnn.kernels.jit.deferred import Source, along_row
 from tinycnn.kernels.jit.depthwise_image import add_taps_gradient, depthwise
 from tinycnn.kernels.jit.product import product
-from tinycnn.kernels.jit.team import CHUNKS, begin, done, finish, share_call, take
+from tinycnn.kernels.jit.team import CHUNKS, begin, claim, done, finish, share_call
 from tinycnn.kernels.memory import empty
 from tinycnn.kernels.padding import Pad, Pair, output_size
 from tinycnn.kernels.threads import chunk_count
@@ -117,14 +117,16 @@ def conv_moments(
 
 
 @compiled
-def _forward(x, g, at, taps, kernel, z, means, squares, n, memory, queue, ticket, helper):
+def _forward(x, g, at, taps, kernel, z, means, squares, n, memory, queue, ticket, member):
     begin(queue, ticket)
     zero, one = np.int64(0), np.int64(1)  # as plain numbers they would make `product` compile anew
     row, in_row, out_row = (g.w + g.left + g.right) * g.c, g.w * g.c, g.ow * g.o
     inside = at.padded + g.top * row + g.left * g.c
     in_cache.clear(memory, zero, at.between)  # the padding stays zero
-    chunk = take(queue)
-    while chunk >= 0:
+    for turn in range(queue[CHUNKS]):
+        chunk = claim(queue, member, turn)
+        if chunk < 0:
+            continue
         for image in range(chunk * n // queue[CHUNKS], (chunk + 1) * n // queue[CHUNKS]):
             in_cache.clear(memory, at.sums, at.spread - at.sums)
             finished_rows = zero
@@ -158,8 +160,7 @@ def _forward(x, g, at, taps, kernel, z, means, squares, n, memory, queue, ticket
                 memory, at.pivot, at.sums, at.squares, out_row, g.o, g.oh * g.ow, means, squares, image * g.o
             )
         done(queue)
-        chunk = take(queue)
-    finish(queue, ticket, helper)
+    finish(queue, ticket, member)
 
 
 def conv_moments_backward(
@@ -232,7 +233,7 @@ class Incoming(NamedTuple):
 @compiled
 def _backward(
     x, y, g, at, taps, turned_taps, turned, extra, dx, sums, sums_of_chunks, n, wanted,
-    memory, queue, ticket, helper,
+    memory, queue, ticket, member,
 ):  # fmt: skip
     begin(queue, ticket)
     zero, one = np.int64(0), np.int64(1)  # as plain numbers they would make `product` compile anew
@@ -245,8 +246,10 @@ def _backward(
     slides = not (g.separable or strided)
     dz_row = around_row if slides else out_row
     in_cache.clear(memory, zero, at.end)  # the padding stays zero
-    chunk = take(queue)
-    while chunk >= 0:
+    for turn in range(queue[CHUNKS]):
+        chunk = claim(queue, member, turn)
+        if chunk < 0:
+            continue
         sum_of = sums_of_chunks[chunk]
         for image in range(chunk * n // queue[CHUNKS], (chunk + 1) * n // queue[CHUNKS]):
             in_cache.clear(memory, at.sums, at.dz - at.sums)
@@ -350,5 +353,4 @@ def _backward(
             in_cache.fold(memory, at.sums, in_row, g.c, sums, 2 * image * g.c)
             in_cache.fold(memory, at.squares, in_row, g.c, sums, (2 * image + 1) * g.c)
         done(queue)
-        chunk = take(queue)
-    finish(queue, ticket, helper)
+    finish(queue, ticket, member)

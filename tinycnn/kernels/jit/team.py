@@ -66,7 +66,7 @@ class _Job:
         self._done = np.zeros(pieces, np.int64)
         self._error: BaseException | None = None
 
-    def run(self) -> None:
+    def run(self, member: int = 0) -> None:
         """Take pieces until none are left."""
         for piece in self._todo:
             try:
@@ -85,7 +85,7 @@ class _Job:
 
 
 #: Places in a queue, far enough apart that threads which write one do not slow the readers of another.
-TAKEN, DONE, CHUNKS, TICKET = 0, 16, 32, 33
+TAKEN, DONE, CHUNKS, TICKET, MEMBERS, CLAIMS = 0, 16, 32, 33, 34, 48
 
 
 def share_call(
@@ -101,8 +101,9 @@ def share_call(
     the caller is inside already: they would have to wait for the GIL if it were not.
 
     Args:
-        kernel: is called with `arguments`, scratch memory, a queue, a ticket and whether it is a helper's
-            call. It begins with `begin`, loops over `take` and `done`, and ends with `finish`.
+        kernel: is called with `arguments`, scratch memory, a queue, a ticket and the number of the calling
+            member of the team, 0 for the caller. It begins with `begin`, gets chunks by `claim` or `take`,
+            reports each by `done`, and ends with `finish`.
         arguments: of the kernel.
         memory: elements and dtype of the scratch memory that each thread gets.
         chunks: number of chunks.
@@ -111,14 +112,14 @@ def share_call(
     team = _current_team() if size >= SHARED_FROM and min(chunks, get_threads()) > 1 else None
     if team is not None and team.busy.acquire(blocking=False):
         try:
-            call = _Call(kernel, arguments, memory, chunks, team.ticket)
+            call = _Call(kernel, arguments, memory, chunks, team.ticket, 1 + team.helpers)
             team.announce(call)
-            call.run(helper=False)
+            call.run()
             call.wait()
         finally:
             team.busy.release()
     else:
-        _Call(kernel, arguments, memory, chunks, np.zeros(1, np.int64)).run(helper=False)
+        _Call(kernel, arguments, memory, chunks, np.zeros(1, np.int64), 1).run()
 
 
 class _Call:
@@ -131,14 +132,15 @@ class _Call:
         memory: tuple[int, np.dtype],
         chunks: int,
         ticket: np.ndarray,
+        members: int,
     ) -> None:
         self._kernel, self._arguments, self._memory, self._ticket = kernel, arguments, memory, ticket
-        self.queue = np.zeros(34, np.int64)
-        self.queue[CHUNKS], self.queue[TICKET] = chunks, ticket[0] + 1
+        self.queue = np.zeros(CLAIMS + chunks, np.int64)
+        self.queue[[CHUNKS, TICKET, MEMBERS]] = chunks, ticket[0] + 1, members
 
-    def run(self, helper: bool = True) -> None:
+    def run(self, member: int = 0) -> None:
         """Take chunks until none are left."""
-        self._kernel(*self._arguments, scratch(*self._memory, "fused"), self.queue, self._ticket, int(helper))
+        self._kernel(*self._arguments, scratch(*self._memory, "fused"), self.queue, self._ticket, member)
 
     def wait(self) -> None:
         """Wait for the chunks that others have taken, where the kernel has lost patience."""
@@ -160,19 +162,30 @@ def take(queue):
 
 
 @part
+def claim(queue, member, turn):
+    """Return the chunk that is a member's at its n-th turn, or -1 if another has taken it.
+
+    Each member begins elsewhere, so that in kernel after kernel it takes the same chunks, which its core's cache
+    may still hold, and others only when its own are done.
+    """
+    chunk = (member * queue[CHUNKS] // queue[MEMBERS] + turn) % queue[CHUNKS]
+    return chunk if add_one(queue, np.intp(CLAIMS + chunk)) == 0 else np.int64(-1)
+
+
+@part
 def done(queue):
     """Count a chunk as done."""
     add_one(queue, np.intp(DONE))
 
 
 @part
-def finish(queue, ticket, helper):
+def finish(queue, ticket, member):
     """Wait until all chunks are done, or, in a helper, until there is a new ticket; for a moment only.
 
     A helper that returned to Python at once would hold the GIL just when the caller wants it.
     """
     for _ in range(PATIENCE):
-        if helper:
+        if member:
             if load_now(ticket, np.intp(0)) != queue[TICKET]:
                 break
         elif load_now(queue, np.intp(DONE)) >= queue[CHUNKS]:
@@ -189,8 +202,8 @@ class _Team:
         self.ticket = np.zeros(1, np.int64)
         self._bell = threading.Condition()
         self._sleepers = 0
-        for _ in range(helpers):
-            threading.Thread(target=self._help, name="tinycnn", daemon=True).start()
+        for member in range(1, helpers + 1):
+            threading.Thread(target=self._help, args=(member,), name="tinycnn", daemon=True).start()
 
     def post(self, job: _Job | _Call | None) -> None:
         """Offer a job to the helpers; None sends them home."""
@@ -206,7 +219,7 @@ class _Team:
         if self._sleepers:
             self.post(call)
 
-    def _help(self) -> None:
+    def _help(self, member: int) -> None:
         seen = 0
         while True:
             if not _changes(self.ticket, 0, seen, PATIENCE):
@@ -218,7 +231,7 @@ class _Team:
             seen, job = int(self.ticket[0]), self.job
             if job is None:
                 return
-            job.run()
+            job.run(member)
 
 
 _team: _Team | None = None
