@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tinycnn.errors import TinyCNNError
+from tinycnn.errors import ShapeError, TinyCNNError
 from tinycnn.kernels import active
 from tinycnn.kernels.deferred import Deferred, Gradient, Input, NormGradient
 from tinycnn.layers import BatchNorm, Conv2D, Layer, MaxPool2D, ReLU, Residual, SeparableConv2D, Sequential
@@ -57,7 +57,7 @@ def _behaves_as(kind: type[Layer], known: type[Layer]) -> bool:
 
 def run_model(model: Sequential, x: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], None]]:
     """Return a model's output in training, and a function of its gradient that sets all parameters'."""
-    y, back = run(model, model._checked_input(x))
+    y, back = run(model, x)
     output = _finished(y)
 
     def backward(dy: np.ndarray) -> None:
@@ -88,14 +88,15 @@ def _on_finished(rule: Callable[[Any, Input], Any], layer: Layer, x: Deferred) -
 
     def back(dy: Any, *, extra: Any = None, partial: bool = False, need_dx: bool = True) -> Any:
         dx = inner(dy, extra=extra)
-        return dx if partial else active().gradient_of(x, dx)
+        return dx if partial else _gradient(x, dx)
 
     return y, back
 
 
 def _relu(layer: Layer, x: Input) -> tuple[Input, Backward]:
-    if not isinstance(x, Deferred) or x.relu:
+    if not isinstance(x, Deferred):
         return _plain(layer, x)
+    layer.forget()
     return x._replace(relu=True), _passed_on  # the mask is part of any gradient of the deferred array
 
 
@@ -107,6 +108,7 @@ def _max_pool(layer: MaxPool2D, x: Input) -> tuple[Input, Backward]:
     if not isinstance(x, Deferred) or np.prod(layer.kernel_size) > 256:  # one byte holds the winner's place
         return _plain(layer, x)
     layer._checked_input(x.z)
+    layer.forget()
     geometry = (layer.kernel_size, layer.stride, layer._pad(x.z.shape[1:]))
     y, pooled = active().deferred_max_pool2d(x, *geometry)
 
@@ -120,14 +122,13 @@ def _max_pool(layer: MaxPool2D, x: Input) -> tuple[Input, Backward]:
 
 
 def _residual(layer: Residual, x: Input) -> tuple[Input, Backward]:
-    if isinstance(x, Deferred) and any(
-        _first(path) in (ReLU, MaxPool2D) for path in layer.children().values()
-    ):
+    firsts = [_first(path) for path in layer.children().values()]
+    if isinstance(x, Deferred) and any(_is(first, kind) for first in firsts for kind in (ReLU, MaxPool2D)):
         # Their backward passes neither add up two paths' gradients nor leave one unfinished.
         return _on_finished(_residual, layer, x)
-    main, main_back = run(layer.main, x)
+    layer._checked_input(x.z if isinstance(x, Deferred) else x)
     detour, detour_back = (x, None) if layer.shortcut is None else run(layer.shortcut, x)
-    layer.output_shape((x.z if isinstance(x, Deferred) else x).shape[1:])
+    main, main_back = run(layer.main, x)
     if isinstance(main, Deferred):
         y = active().finished(main, detour)
     elif isinstance(detour, Deferred):
@@ -145,15 +146,20 @@ def _residual(layer: Residual, x: Input) -> tuple[Input, Backward]:
     return y, back
 
 
-def _first(layer: Layer) -> type:
-    """The kind of the first layer that a path's input meets."""
+def _first(layer: Layer) -> Layer:
+    """The first layer that a path's input meets."""
     while isinstance(layer, Sequential):
         layer = next(iter(layer.children().values()))
-    return type(layer)
+    return layer
 
 
 def _gradient(y: Input, dy: np.ndarray) -> Any:
-    return active().gradient_of(y, dy) if isinstance(y, Deferred) else dy
+    """Return the gradient of a layer's output, given that of the finished one."""
+    if not isinstance(y, Deferred):
+        return dy
+    if dy.shape != y.z.shape:
+        raise ShapeError(f"backward got a gradient of shape {dy.shape}, the output was {y.z.shape}")
+    return active().gradient_of(y, dy)
 
 
 def _sequential(layer: Sequential, x: Input) -> tuple[Input, Backward]:
@@ -163,7 +169,10 @@ def _sequential(layer: Sequential, x: Input) -> tuple[Input, Backward]:
         name, child = children.pop(0)
         try:
             if children and _is(children[0][1], BatchNorm) and _fits(child):
-                x, back = _convolution_and_norm(child, children.pop(0)[1], x)
+                array = _window(child)._checked_input(x.z if isinstance(x, Deferred) else x)
+                name, norm = children.pop(0)
+                norm.output_shape(child.output_shape(array.shape[1:]))
+                x, back = _convolution_and_norm(child, norm, x)
             else:
                 x, back = run(child, x)
         except TinyCNNError as error:
@@ -195,13 +204,20 @@ def _fits(layer: Any) -> bool:
     return strides and all(max(pad) < size for pad, size in zip(pads, window.kernel_size, strict=False))
 
 
+def _window(conv: Any) -> Any:
+    """The layer whose window slides over the input."""
+    return conv.depthwise if isinstance(conv, SeparableConv2D) else conv
+
+
 def _convolution_and_norm(conv: Any, norm: BatchNorm, x: Input) -> tuple[Input, Backward]:
-    array = conv._checked_input(x.z if isinstance(x, Deferred) else x)
-    window, last = (conv.depthwise, conv.pointwise) if isinstance(conv, SeparableConv2D) else (conv, conv)
+    window, last = _window(conv), conv.pointwise if isinstance(conv, SeparableConv2D) else conv
+    shape = (x.z if isinstance(x, Deferred) else x).shape
     taps = None if window is last else window.params["kernel"]
-    kernels = (taps, last.params["kernel"], window.stride, window._pad(array.shape[1:]))
+    kernels = (taps, last.params["kernel"], window.stride, window._pad(shape[1:]))
     z, mean, var = active().conv_moments(x, *kernels)
     norm._checked_input(z)
+    for layer in (window, last, norm):
+        layer.forget()
     norm.observe(mean, var)
     inv_std = 1 / np.sqrt(var + z.dtype.type(norm.eps))
     scale = norm.params["gamma"] * inv_std

@@ -10,6 +10,7 @@ import numpy as np
 from tinycnn import plan
 from tinycnn.averaging import ExponentialMovingAverage
 from tinycnn.errors import ConfigError, DTypeError, ShapeError
+from tinycnn.inference import Prepared
 from tinycnn.kernels import one_thread_pool
 from tinycnn.kernels.memory import Arena, recycled_memory
 from tinycnn.layers import Sequential, Softmax
@@ -186,12 +187,9 @@ def predict(
     """
     if len(x) == 0:
         raise ShapeError(f"predict: expected at least one image, found shape {x.shape}")
-    arena, outputs = Arena(), []
-    with one_thread_pool():
-        for i in range(0, len(x), batch_size):
-            with recycled_memory(arena):
-                outputs.append(model.forward(_prepared(x[i : i + batch_size], prepare)).copy())
-    return np.concatenate(outputs)
+    network = Prepared(model, len(x))
+    batches = range(0, len(x), batch_size)
+    return np.concatenate([network(_prepared(x[i : i + batch_size], prepare)) for i in batches])
 
 
 def evaluate(

@@ -19,9 +19,10 @@ NO_PAD = ((0, 0), (0, 0))
 class Step(NamedTuple):
     """One operation, then an addition, then a ReLU.
 
-    The kinds: "window" is a depthwise convolution with `taps`, then an ordinary one with `kernel`, then `bias`;
-    each may be missing, and the window belongs to the first that is there. "pool" is the largest value of each
-    window, "mean" that of each map, "softmax" along the channels, and "same" changes nothing but the shape.
+    The kinds: "window" is a depthwise convolution with `taps`, then an ordinary one with `kernel`, then a
+    `bias`. Each may be missing, and the window belongs to the first that is there. "pool" is the largest
+    value of each window, "mean" that of each map, "softmax" runs along the channels, and "same" changes only
+    the shape.
     """
 
     kind: Literal["window", "pool", "mean", "softmax", "same"]
@@ -38,7 +39,7 @@ class Step(NamedTuple):
 
 
 def run_steps(steps: Sequence[Step], x: np.ndarray, kernels: ModuleType) -> np.ndarray:
-    """Return the last step's result for x (N, H, W, C), by one call of a backend's kernels after another."""
+    """Return the last step's result for x (N, H, W, C), a new array, by calling one kernel after another."""
     values = {0: x}
     last_use = {number: i for i, step in enumerate(steps) for number in (step.source, step.extra)}
     for i, step in enumerate(steps):
@@ -47,7 +48,8 @@ def run_steps(steps: Sequence[Step], x: np.ndarray, kernels: ModuleType) -> np.n
             y = kernels.add(y, values[step.extra])
         values[i + 1] = kernels.relu(y) if step.relu else y
         values = {number: value for number, value in values.items() if last_use.get(number, i + 1) > i}
-    return values[len(steps)]
+    y = values[len(steps)]
+    return y.copy() if np.may_share_memory(x, y) else y
 
 
 def _operation(step: Step, x: np.ndarray, kernels: ModuleType) -> np.ndarray:

@@ -6,7 +6,8 @@ sums are combined in the order of the chunks: 1, 2 or 64 threads give the same b
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,6 +55,14 @@ def set_threads(count: int) -> None:
 def chunk_count(n: int) -> int:
     """How many chunks `n` items are cut into."""
     return max(1, min(n, MAX_CHUNKS))
+
+
+def in_threads(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    """Return [work(item) for item in items], computed by all threads; `work` spends its time in NumPy."""
+    if get_threads() == 1 or len(items) == 1:
+        return [work(item) for item in items]
+    with single_threaded_blas(), ThreadPoolExecutor(get_threads(), thread_name_prefix="tinycnn") as pool:
+        return list(pool.map(work, items))
 
 
 _blas_lock = threading.Lock()

@@ -97,6 +97,10 @@ class Layer:
         dx, self.grads = self._backward(np.ascontiguousarray(dy), self._cache)
         return dx
 
+    def forget(self) -> None:
+        """Drop what the last training forward remembered: a `backward` is an error from now on."""
+        self._cache = self._output_shape = None
+
     def children(self) -> Mapping[str, "Layer"]:
         """Return the layers inside this one, by name."""
         return {}

@@ -18,11 +18,12 @@ def load_now(typing_context: Any, array: Any, index: Any) -> Any:
 
 
 @intrinsic
-def put(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
-    """Set array[index], for other threads to see together with all that was written before."""
+def raise_to(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
+    """Set array[index] to at least `value`, for others to see together with all that was written before."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        builder.store_atomic(arguments[2], _address(context, builder, signature, arguments), "release", 8)
+        address = _address(context, builder, signature, arguments)
+        builder.atomic_rmw("max", address, arguments[2], "acq_rel")
         return context.get_dummy_value()
 
     return types.void(array, types.intp, types.int64), generate

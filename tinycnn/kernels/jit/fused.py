@@ -341,11 +341,12 @@ def _backward(
                 to = (image * g.h + dx_rows) * in_row
                 if extra.size:
                     in_cache.add_to(extra, to, new * in_row, memory, at.dx)
-                if wanted == 1:
+                if wanted == 1 or x.floor < 0:  # nothing to mask where there is no ReLU
                     in_cache.place(memory, at.dx, new, in_row, dx, to, in_row)
-                elif wanted == 2:
+                else:
                     padded_at = inside + dx_rows * row
                     in_cache.mask(memory, at.dx, memory, padded_at, row, x.floor, new, in_row, dx, to)
+                if wanted == 2:
                     in_cache.add_gradient_sums(
                         dx, to, x.z, to, x.mean, new, in_row, memory, at.sums, at.squares
                     )

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn.kernels.jit.atomic import add_one, load_now, put
+from tinycnn.kernels.jit.atomic import add_one, load_now, raise_to
 from tinycnn.kernels.jit.compile import compiled, part
 from tinycnn.kernels.memory import scratch
 from tinycnn.kernels.threads import chunk_count, get_threads
@@ -151,7 +151,7 @@ class _Call:
 @part
 def begin(queue, ticket):
     """Let the helpers see that there is work."""
-    put(ticket, np.intp(0), queue[TICKET])
+    raise_to(ticket, np.intp(0), queue[TICKET])
 
 
 @part
@@ -165,8 +165,8 @@ def take(queue):
 def claim(queue, member, turn):
     """Return the chunk that is a member's at its n-th turn, or -1 if another has taken it.
 
-    Each member begins elsewhere, so that in kernel after kernel it takes the same chunks, which its core's cache
-    may still hold, and others only when its own are done.
+    Each member begins elsewhere, so that in kernel after kernel it takes the same chunks, which its core's
+    cache may still hold, and others only when its own are done.
     """
     chunk = (member * queue[CHUNKS] // queue[MEMBERS] + turn) % queue[CHUNKS]
     return chunk if add_one(queue, np.intp(CLAIMS + chunk)) == 0 else np.int64(-1)

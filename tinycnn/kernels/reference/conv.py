@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinycnn.kernels.padding import Pad, Pair
+from tinycnn.kernels.padding import Pad, Pair, output_size
 from tinycnn.kernels.reference.windows import crop, pad_map, sliding_windows, window_offsets
 
 
@@ -60,8 +60,10 @@ def depthwise_conv2d(
     Returns:
         (N, OH, OW, C).
     """
-    windows = sliding_windows(pad_map(x, pad), kernel.shape[:2], stride)
-    y = np.einsum("nijckl,klc->nijc", windows, kernel)
+    x_padded, window = pad_map(x, pad), kernel.shape[:2]
+    y = np.zeros((len(x), *output_size(x.shape[1:3], window, stride, pad), x.shape[3]), x.dtype)
+    for kh, kw, where in window_offsets(window, stride, y.shape[1:3]):
+        y += x_padded[where] * kernel[kh, kw]
     return y if bias is None else y + bias
 
 

@@ -3,6 +3,8 @@
 A `Deferred` stands for max(z * scale + shift, 0) or, without ReLU, for z * scale + shift.
 """
 
+from typing import Any
+
 import numpy as np
 
 from tinycnn.kernels.deferred import Deferred, Gradient, Input, NormGradient, Pooled
@@ -15,6 +17,8 @@ from tinycnn.kernels.reference.conv import (
 )
 from tinycnn.kernels.reference.norm import batch_norm_statistics
 from tinycnn.kernels.reference.pool import max_pool2d, max_pool2d_backward
+from tinycnn.kernels.reference.windows import pad_map, window_offsets
+from tinycnn.kernels.threads import in_threads
 
 NO_PAD = ((0, 0), (0, 0))
 
@@ -50,7 +54,11 @@ def conv_moments(
         stride: (SH, SW); (1, 1) with a depthwise kernel.
         pad: ((top, bottom), (left, right)), less than the window is long.
     """
-    z = _convolved(x, depthwise, kernel, stride, pad)[2]
+
+    def one(block: slice) -> np.ndarray:
+        return _convolved(_some(x, block), depthwise, kernel, stride, pad)[2]
+
+    z = np.concatenate(in_threads(one, _blocks(x)))
     return z, *batch_norm_statistics(z)
 
 
@@ -77,19 +85,45 @@ def conv_moments_backward(
     Returns:
         The first is a `Gradient` also for a finished x, which has no ReLU.
     """
-    y, between, _ = _convolved(x, depthwise, kernel, stride, pad)
-    g = _scattered(dz.gradient, dz.z.shape)
-    d_out = dz.gain * g + dz.slope * dz.z + dz.offset
-    if depthwise is None:
-        d_depthwise, (dy, dkernel) = None, conv2d_backward(d_out, y, kernel, stride, pad)
-    else:
-        d_between, dkernel = conv2d_backward(d_out, between, kernel, stride, NO_PAD)
-        dy, d_depthwise = depthwise_conv2d_backward(d_between, y, depthwise, stride, pad)
-    if extra is not None:
-        dy = dy + extra
-    if isinstance(x, Deferred) and not partial:
-        return gradient_of(x, dy), d_depthwise, dkernel
-    return Gradient(dy, *np.zeros((2, y.shape[3]))), d_depthwise, dkernel
+
+    def one(block: slice) -> tuple[Gradient, Any, np.ndarray]:
+        some_x = _some(x, block)
+        y, between, z = _convolved(some_x, depthwise, kernel, stride, pad)
+        d_out = dz.gain * _scattered(dz.gradient, block, z.shape) + dz.slope * dz.z[block] + dz.offset
+        if depthwise is None:
+            d_depthwise, (dy, dkernel) = None, conv2d_backward(d_out, y, kernel, stride, pad)
+        else:
+            d_between, dkernel = conv2d_backward(d_out, between, kernel, stride, NO_PAD)
+            dy, d_depthwise = depthwise_conv2d_backward(d_between, y, depthwise, stride, pad)
+        if extra is not None:
+            dy += extra[block]
+        if isinstance(some_x, Deferred) and not partial:
+            return gradient_of(some_x, dy), d_depthwise, dkernel
+        return Gradient(dy, *np.zeros((2, y.shape[3]))), d_depthwise, dkernel
+
+    gradients, d_depthwise, dkernel = zip(*in_threads(one, _blocks(x)), strict=True)
+    g, sum_g, sum_gz, _ = zip(*gradients, strict=True)
+    return (
+        Gradient(np.concatenate(g), sum(sum_g), sum(sum_gz)),
+        None if depthwise is None else sum(d_depthwise),
+        sum(dkernel),
+    )
+
+
+#: Elements of the blocks of images that are worked on at a time: they stay in cache, and NumPy's intermediate
+#: results with them.
+BLOCK = 1 << 17
+
+
+def _blocks(x: Input) -> list[slice]:
+    """Cut a batch into blocks of a few images."""
+    array = x.z if isinstance(x, Deferred) else x
+    images = max(1, BLOCK // array[0].size)
+    return [slice(start, start + images) for start in range(0, len(array), images)]
+
+
+def _some(x: Input, block: slice) -> Input:
+    return x._replace(z=x.z[block]) if isinstance(x, Deferred) else x[block]
 
 
 def deferred_max_pool2d(x: Deferred, window: Pair, stride: Pair, pad: Pad) -> tuple[Deferred, Pooled]:
@@ -98,9 +132,14 @@ def deferred_max_pool2d(x: Deferred, window: Pair, stride: Pair, pad: Pad) -> tu
     The winner is the largest after the deferred map (a negative scale turns the order round); ReLU would
     change neither which one is largest nor, where all are below zero, any gradient.
     """
-    _, winner = max_pool2d(finished(x._replace(relu=False)), window, stride, pad)
-    z = _at_winners(x.z, winner, window, stride, pad)
-    return x._replace(z=z), Pooled(winner.astype(np.uint8), window, stride, pad)
+
+    def one(block: slice) -> tuple[np.ndarray, np.ndarray]:
+        z = x.z[block]
+        _, winner = max_pool2d(finished(x._replace(z=z, relu=False)), window, stride, pad)
+        return _at_winners(z, winner, window, stride, pad), winner.astype(np.uint8)
+
+    z, winner = map(np.concatenate, zip(*in_threads(one, _blocks(x)), strict=True))
+    return x._replace(z=z), Pooled(winner, window, stride, pad)
 
 
 def _convolved(
@@ -114,17 +153,15 @@ def _convolved(
     return y, between, conv2d(between, kernel, None, (1, 1), NO_PAD)
 
 
-def _scattered(gradient: Gradient, shape: tuple[int, ...]) -> np.ndarray:
-    g, pooled = gradient.g, gradient.pooled
-    return g if pooled is None else max_pool2d_backward(g, pooled.winner, shape, *pooled[1:])
+def _scattered(gradient: Gradient, block: slice, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a block of the gradient at its places in an output of the given shape."""
+    g, pooled = gradient.g[block], gradient.pooled
+    return g if pooled is None else max_pool2d_backward(g, pooled.winner[block], shape, *pooled[1:])
 
 
 def _at_winners(x: np.ndarray, winner: np.ndarray, window: Pair, stride: Pair, pad: Pad) -> np.ndarray:
     """Return the values of x (N, H, W, C) where each window's winner stands: (N, OH, OW, C)."""
-    n, oh, ow, c = np.ogrid[tuple(slice(size) for size in winner.shape)]
-    return x[
-        n,
-        oh * stride[0] - pad[0][0] + winner // window[1],
-        ow * stride[1] - pad[1][0] + winner % window[1],
-        c,
-    ]
+    x_padded, z = pad_map(x, pad, -np.inf), np.empty(winner.shape, x.dtype)
+    for kh, kw, where in window_offsets(window, stride, z.shape[1:3]):
+        np.copyto(z, x_padded[where], where=winner == kh * window[1] + kw)
+    return z

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinycnn.kernels.padding import Pad, Pair
+from tinycnn.kernels.padding import Pad, Pair, output_size
 from tinycnn.kernels.reference.windows import crop, pad_map, sliding_windows, window_offsets
 
 
@@ -20,11 +20,15 @@ def max_pool2d(x: np.ndarray, window: Pair, stride: Pair, pad: Pad) -> tuple[np.
     Returns:
         y (N, OH, OW, C), and winner (N, OH, OW, C) of int32: kh * KW + kw.
     """
-    windows = sliding_windows(pad_map(x, pad, -np.inf), window, stride)
-    flat = windows.reshape(*windows.shape[:4], -1)
-    winner = flat.argmax(axis=-1)
-    y = np.take_along_axis(flat, winner[..., np.newaxis], axis=-1)[..., 0]
-    return y, winner.astype(np.int32)
+    x_padded, out_size = pad_map(x, pad, -np.inf), output_size(x.shape[1:3], window, stride, pad)
+    y = np.full((len(x), *out_size, x.shape[3]), -np.inf, x.dtype)
+    winner = np.zeros(y.shape, np.int32)
+    for kh, kw, where in window_offsets(window, stride, out_size):
+        value = x_padded[where]
+        better = ~(value <= y) & ~np.isnan(y)  # the first NaN, if there is one, wins
+        np.copyto(y, value, where=better)
+        np.copyto(winner, kh * window[1] + kw, where=better)
+    return y, winner
 
 
 def max_pool2d_backward(

@@ -1,0 +1,267 @@
+"""A network made ready for inference: batch norm folded into weights, and as few passes as possible.
+
+Layers are walked as `forward` would, but what comes out is a list of steps (`tinycnn.kernels.steps`), which a
+backend then runs: reference kernels one after another, or all of them in one compiled call. Layers know
+nothing of this. A model with a layer that has no rule here is run layer by layer.
+"""
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinycnn.errors import TinyCNNError
+from tinycnn.kernels import active, backend_name, one_thread_pool
+from tinycnn.kernels.steps import Step
+from tinycnn.layers import (
+    BatchNorm,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Dropout,
+    Flatten,
+    GlobalAvgPool2D,
+    Layer,
+    MaxPool2D,
+    ReLU,
+    Residual,
+    SeparableConv2D,
+    Sequential,
+    Softmax,
+)
+from tinycnn.layers.base import Shape
+
+
+class Prepared:
+    """A network for inference alone, made by `compile_for_inference`: call it with a batch.
+
+    It may be called from several threads at once.
+
+    Args:
+        model: is not copied, but weights are read when the first batch of a size comes.
+        images: how many are to come in all, if that is known.
+    """
+
+    def __init__(self, model: Layer, images: int | None = None) -> None:
+        self._model, self._images = model, images
+        self._plans: dict[tuple[str, Shape, np.dtype], Callable[[np.ndarray], np.ndarray]] = {}
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Return the network's output for a batch: (N, K) for a classifier, a new array each time.
+
+        Args:
+            x: (N, H, W, C) or (N, features), float32 or float64 like the parameters. Any N, and any size that
+                the layers can take; the first call with a size takes longer.
+
+        Raises:
+            ShapeError, DTypeError: x does not fit the model, as in `forward`.
+        """
+        plan = None
+        if isinstance(x, np.ndarray) and x.ndim and len(x):
+            plan = self._plans.get((backend_name(), x.shape[1:], x.dtype))
+        return (plan or self._new_plan(x))(x)
+
+    def _new_plan(self, x: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        try:
+            walk = _Walk(self._model, x)
+        except _NoRuleError:
+            return self._layer_by_layer
+        plan = _Plan(walk, x, self._images)
+        self._plans[backend_name(), x.shape[1:], x.dtype] = plan
+        return plan
+
+    def _layer_by_layer(self, x: np.ndarray) -> np.ndarray:
+        with one_thread_pool():
+            y = self._model.forward(x)
+        return y.copy() if np.may_share_memory(x, y) else y
+
+
+def compile_for_inference(model: Layer) -> Prepared:
+    """Return a copy of a model that can do nothing but inference, and does it faster: ``prepared(x)``.
+
+    Batch norm becomes part of the weights before it, dropout is gone, and with numba the whole network is one
+    compiled call. Outputs are those of ``model.forward(x)`` up to rounding; with numba they depend neither on
+    the number of threads nor on an image's company in the batch. Later training does not change the copy.
+
+    Args:
+        model: any layer, usually a `Sequential`.
+
+    >>> import tinycnn as tc
+    >>> model = tc.Sequential([tc.Conv2D(1, 4, 3, rng=0), tc.BatchNorm(4), tc.ReLU(), tc.GlobalAvgPool2D()])
+    >>> tc.compile_for_inference(model)(np.zeros((2, 8, 8, 1), np.float32)).shape
+    (2, 4)
+    """
+    twin = copy.deepcopy(model)
+    for _, layer in twin.walk():
+        if not layer.children():
+            layer._cache, layer.grads = None, {}  # a training batch's activations may hang on the model
+    return Prepared(twin)
+
+
+class _NoRuleError(Exception):
+    """A layer is of a kind that no rule is known for."""
+
+
+class _Value(NamedTuple):
+    """A step's result while layers are walked: its number, and its shape and dtype as layers see it."""
+
+    number: int
+    like: np.ndarray  # (1, ...), of any contents
+
+    @property
+    def map_shape(self) -> Shape:
+        return _as_map(self.like.shape[1:])
+
+
+def _as_map(shape: Shape) -> Shape:
+    """Return a shape without the batch axis as (H, W, C)."""
+    if not shape:
+        raise _NoRuleError
+    return shape if len(shape) == 3 else (1, math.prod(shape[:-1]), shape[-1])
+
+
+class _Walk:
+    """A walk through a model that notes down the steps.
+
+    Attributes:
+        steps: what to do.
+        result: the model's output.
+    """
+
+    def __init__(self, model: Layer, x: np.ndarray) -> None:
+        self.steps: list[Step] = []
+        self._shared: set[int] = set()  # values that two paths start from: no step that makes one may change
+        self.result = self._run(model, _Value(0, x))
+
+    def _run(self, layer: Layer, x: _Value) -> _Value:
+        for kind, rule in _RULES.items():
+            if isinstance(layer, kind) and all(
+                getattr(type(layer), method) is getattr(kind, method) for method in ("forward", "_forward")
+            ):
+                return rule(self, layer, x)
+        raise _NoRuleError
+
+    def _step(self, layer: Any, x: _Value, kind: Any, **details: Any) -> _Value:
+        """Check x as the layer does, and note a new step."""
+        array = layer._checked_input(x.like)
+        shape = layer.output_shape(array.shape[1:])
+        if hasattr(layer, "stride"):
+            window = (layer.kernel_size, layer.stride, layer._pad(array.shape[1:]))
+            details |= dict(zip(("window", "stride", "pad"), window, strict=True))
+        self.steps.append(Step(kind, x.number, _as_map(shape), **details))
+        return _Value(len(self.steps), np.empty((1, *shape), array.dtype))
+
+    def _open(self, x: _Value, *kinds: str) -> Step | None:
+        """Return the last step if it makes x, for nobody else, and more can be done in it."""
+        if x.number == 0 or x.number != len(self.steps) or x.number in self._shared:
+            return None
+        step = self.steps[-1]
+        return step if step.kind in kinds and not step.relu and step.extra is None else None
+
+    def _sequential(self, layer: Sequential, x: _Value) -> _Value:
+        for name, child in layer.children().items():
+            try:
+                x = self._run(child, x)
+            except TinyCNNError as error:
+                error.add_note(f"in layer {name!r}")
+                raise
+        return x
+
+    def _residual(self, layer: Residual, x: _Value) -> _Value:
+        array = layer._checked_input(x.like)
+        self._shared.add(x.number)
+        detour = x if layer.shortcut is None else self._run(layer.shortcut, x)
+        self._shared.add(detour.number)
+        main = self._run(layer.main, x)
+        step = self._open(main, "pool", "same")
+        if step is None:
+            shape = _as_map(layer.output_shape(array.shape[1:]))
+            self.steps.append(Step("same", main.number, shape, extra=detour.number))
+            return _Value(len(self.steps), main.like)
+        self.steps[-1] = step._replace(extra=detour.number)
+        return main
+
+    def _conv2d(self, layer: Conv2D, x: _Value) -> _Value:
+        return self._step(layer, x, "window", kernel=layer.params["kernel"], bias=layer.params.get("bias"))
+
+    def _depthwise(self, layer: DepthwiseConv2D, x: _Value) -> _Value:
+        return self._step(layer, x, "window", taps=layer.params["kernel"], bias=layer.params.get("bias"))
+
+    def _separable(self, layer: SeparableConv2D, x: _Value) -> _Value:
+        between = self._depthwise(layer.depthwise, x)
+        layer.pointwise._checked_input(between.like)
+        shape = layer.pointwise.output_shape(between.like.shape[1:])
+        kernel, bias = layer.pointwise.params["kernel"], layer.pointwise.params.get("bias")
+        self.steps[-1] = self.steps[-1]._replace(kernel=kernel, bias=bias, shape=shape)
+        return _Value(between.number, np.empty((1, *shape), between.like.dtype))
+
+    def _dense(self, layer: Dense, x: _Value) -> _Value:
+        kernel = layer.params["kernel"][np.newaxis, np.newaxis]
+        return self._step(layer, x, "window", kernel=kernel, bias=layer.params.get("bias"))
+
+    def _batch_norm(self, layer: BatchNorm, x: _Value) -> _Value:
+        array = layer._checked_input(x.like)
+        mean, var = layer.state["running_mean"], layer.state["running_var"]
+        scale = layer.params["gamma"] / np.sqrt(var + array.dtype.type(layer.eps))
+        shift = layer.params["beta"] - mean * scale
+        step = self._open(x, "window")
+        if step is None:
+            return self._step(layer, x, "window", taps=scale[np.newaxis, np.newaxis], bias=shift)
+        weights = "taps" if step.kernel is None else "kernel"
+        scaled = {weights: getattr(step, weights) * scale}
+        bias = shift if step.bias is None else shift + step.bias * scale
+        self.steps[-1] = step._replace(bias=bias, **scaled)
+        return x
+
+    def _relu(self, layer: ReLU, x: _Value) -> _Value:
+        step = self.steps[-1] if x.number == len(self.steps) and x.number not in self._shared | {0} else None
+        if step is None or step.kind not in ("window", "pool", "same"):
+            return self._step(layer, x, "same", relu=True)
+        self.steps[-1] = step._replace(relu=True)
+        return x
+
+    def _max_pool(self, layer: MaxPool2D, x: _Value) -> _Value:
+        return self._step(layer, x, "pool")
+
+    def _mean(self, layer: GlobalAvgPool2D, x: _Value) -> _Value:
+        return self._step(layer, x, "mean")
+
+    def _flatten(self, layer: Flatten, x: _Value) -> _Value:
+        return self._step(layer, x, "same")
+
+    def _softmax(self, layer: Softmax, x: _Value) -> _Value:
+        return self._step(layer, x, "softmax")
+
+    def _dropout(self, layer: Dropout, x: _Value) -> _Value:
+        layer._checked_input(x.like)
+        return x
+
+
+_RULES: dict[type[Layer], Callable[[_Walk, Any, _Value], _Value]] = {
+    Sequential: _Walk._sequential,
+    Residual: _Walk._residual,
+    Conv2D: _Walk._conv2d,
+    DepthwiseConv2D: _Walk._depthwise,
+    SeparableConv2D: _Walk._separable,
+    Dense: _Walk._dense,
+    BatchNorm: _Walk._batch_norm,
+    ReLU: _Walk._relu,
+    MaxPool2D: _Walk._max_pool,
+    GlobalAvgPool2D: _Walk._mean,
+    Flatten: _Walk._flatten,
+    Softmax: _Walk._softmax,
+    Dropout: _Walk._dropout,
+}
+
+
+class _Plan:
+    """What a backend makes of the steps, for inputs of one shape and dtype."""
+
+    def __init__(self, walk: _Walk, x: np.ndarray, images: int | None) -> None:
+        self._in, self._out = _as_map(x.shape[1:]), walk.result.like.shape[1:]
+        self._run = active().prepare_steps(walk.steps, self._in, x.dtype, images)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return self._run(np.ascontiguousarray(x).reshape(len(x), *self._in)).reshape(len(x), *self._out)

@@ -1,0 +1,85 @@
+"""Inference in one compiled call, its work shared among the threads.
+
+A batch of many images is cut into blocks, each of which goes through the whole network while it is in cache.
+A single block is instead shared piece by piece: a thread takes the next piece of the present step, and begins
+it when all pieces of the steps before are done.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import numpy as np
+
+from tinycnn.kernels import one_thread_pool
+from tinycnn.kernels.jit.atomic import load_now
+from tinycnn.kernels.jit.compile import compiled
+from tinycnn.kernels.jit.inference_layout import SLACK, layout_of
+from tinycnn.kernels.jit.inference_steps import pieces, run_piece
+from tinycnn.kernels.jit.team import CHUNKS, DONE, begin, done, finish, share_call, take
+from tinycnn.kernels.memory import scratch
+from tinycnn.kernels.steps import Step, run_steps
+
+#: For fewer images than this, weights of more elements than this are not copied into another order.
+FEW, HEAVY = 8, 1 << 20
+
+
+def prepare_steps(
+    steps: Sequence[Step], shape: tuple[int, ...], dtype: np.dtype, images: int | None = None
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function of x (N, H, W, C) that gives the last step's result; see the reference."""
+    layout = layout_of(steps, shape, dtype)
+    if images is not None and images < FEW and layout.length > HEAVY:
+        return lambda x: _one_by_one(steps, x)
+    weights, p, block, size = layout.pack(steps, dtype), layout.program, layout.block, layout.size
+
+    @cache
+    def pieces_for(images: int) -> int:
+        return int((-(-images * p["oh"] // p["rows"]) * -(-p["o"] // p["channels"])).sum())
+
+    def run(x: np.ndarray) -> np.ndarray:
+        n, y = len(x), np.empty((len(x), *layout.out), dtype)
+        if not x.flags.writeable:  # to compiled code a type of its own
+            x = x.copy()
+        length, own = min(n, block) * size + SLACK, layout.own
+        if n <= block:
+            chunks = pieces_for(n)
+            common = scratch(length, dtype, "inference")
+        else:
+            chunks, common, own = -(-n // block), np.empty(0, dtype), length + own
+        arguments = (x.reshape(-1), y.reshape(-1), p, weights, common, n, length, size)
+        share_call(_run, arguments, (own, dtype), chunks, n * size)
+        return y
+
+    return run
+
+
+def _one_by_one(steps: Sequence[Step], x: np.ndarray) -> np.ndarray:
+    with one_thread_pool():
+        return run_steps(steps, x, sys.modules["tinycnn.kernels.jit"])
+
+
+@compiled
+def _run(x, y, program, weights, common, n, length, size, memory, queue, ticket, helper):
+    begin(queue, ticket)
+    zero = np.int64(0)
+    step, before = zero, zero
+    chunk = take(queue)
+    while chunk >= 0:
+        if common.size:
+            count = pieces(program[step], n)
+            while chunk >= before + count:
+                before, step = before + count, step + 1
+                count = pieces(program[step], n)
+            while load_now(queue, np.intp(DONE)) < before:
+                pass
+            run_piece(program[step], chunk - before, x, y, zero, n, common, size, weights, memory, zero)
+        else:
+            first, stop = chunk * n // queue[CHUNKS], (chunk + 1) * n // queue[CHUNKS]
+            images = stop - first
+            for s in range(len(program)):
+                for piece in range(pieces(program[s], images)):
+                    run_piece(program[s], piece, x, y, first, images, memory, size, weights, memory, length)
+        done(queue)
+        chunk = take(queue)
+    finish(queue, ticket, helper)
