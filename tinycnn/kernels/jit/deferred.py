@@ -70,7 +70,7 @@ def gradient_of(x: Deferred, dy: np.ndarray) -> Gradient:
     """Return the gradient of a deferred array, given that of the finished one; see the reference."""
     n, h, w, c = dy.shape
     g = empty(dy.shape, dy.dtype) if x.relu else dy
-    sums = np.empty((n, 2, c), dy.dtype)
+    sums = empty((n, 2, c), dy.dtype)
 
     arguments = (Source.of(x), int(x.relu), dy.reshape(-1), g.reshape(-1), sums.reshape(-1), n, h, w, c)
     share_call(_gradient, arguments, (h * w * c + 2 * w * c, dy.dtype), chunk_count(n), dy.size)

@@ -104,7 +104,7 @@ def conv_moments(
     shape = None if depthwise is None else depthwise.shape
     g = geometry(x_array.shape, shape, kernel.shape, stride, pad)
     z = empty((n, g.oh, g.ow, g.o), dtype)
-    means, squares = np.empty((2, n, g.o), dtype)
+    means, squares = empty((2, n, g.o), dtype)
     taps = np.zeros(0, dtype) if depthwise is None else depthwise.reshape(-1)
     arrays = (taps, kernel.reshape(-1), z.reshape(-1), means.reshape(-1), squares.reshape(-1))
     parts = layout(g, backward=False)
@@ -112,7 +112,9 @@ def conv_moments(
         _forward, (Source.of(x), g, parts, *arrays, n), (parts.end, dtype), chunk_count(n), x_array.size
     )
     count, mean = g.oh * g.ow, means.mean(axis=0, dtype=np.float64)
-    var = (squares.sum(axis=0, dtype=np.float64) / count + np.square(means - mean).sum(axis=0)) / n
+    np.subtract(means, mean, out=means, casting="same_kind")
+    var = squares.sum(axis=0, dtype=np.float64) / count
+    var = (var + np.einsum("nc,nc->c", means, means, dtype=np.float64)) / n
     return z, mean.astype(dtype), var.astype(dtype)
 
 
@@ -180,7 +182,8 @@ def conv_moments_backward(
     shape = None if depthwise is None else depthwise.shape
     g = geometry(x_array.shape, shape, kernel.shape, stride, pad)
     dx = empty(x_array.shape, dtype)
-    sums = np.zeros((n, 2, g.c), dtype)
+    sums = empty((n, 2, g.c), dtype)
+    sums[:] = 0
     none = np.zeros(0, dtype)
     taps = none if depthwise is None else depthwise.reshape(-1)
     turned_taps = none if depthwise is None else depthwise[::-1, ::-1].reshape(-1)

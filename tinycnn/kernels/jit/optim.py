@@ -6,6 +6,7 @@ five million parameters and lost at one million. So the work stays in the callin
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 
@@ -49,8 +50,12 @@ def _each_element(
     kernel: Callable[..., None], arrays: tuple[np.ndarray, ...], scalars: tuple[float, ...]
 ) -> None:
     """Call `kernel` on flat views of the arrays; scalars take their dtype, so that float32 stays float32."""
-    real = arrays[0].dtype.type
-    kernel(*(array.reshape(-1) for array in arrays), *(real(scalar) for scalar in scalars))
+    kernel(*(array.reshape(-1) for array in arrays), *_as(arrays[0].dtype, scalars))
+
+
+@lru_cache(maxsize=4)  # the same for all parameters of a step
+def _as(dtype: np.dtype, scalars: tuple[float, ...]) -> tuple[np.floating, ...]:
+    return tuple(dtype.type(scalar) for scalar in scalars)
 
 
 @compiled

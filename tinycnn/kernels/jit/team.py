@@ -136,7 +136,7 @@ class _Call:
     ) -> None:
         self._kernel, self._arguments, self._memory, self._ticket = kernel, arguments, memory, ticket
         self.queue = np.zeros(CLAIMS + chunks, np.int64)
-        self.queue[[CHUNKS, TICKET, MEMBERS]] = chunks, ticket[0] + 1, members
+        self.queue[CHUNKS], self.queue[TICKET], self.queue[MEMBERS] = chunks, ticket[0] + 1, members
 
     def run(self, member: int = 0) -> None:
         """Take chunks until none are left."""
