@@ -1,8 +1,8 @@
 """A team of threads that is quick to begin: how compiled kernels share their work among the cores.
 
-A thread that sleeps takes about 100 microseconds to wake, as long as many a kernel runs. So after each piece
-of work a helper looks out for the next one for a moment, in compiled code and without the GIL, and only then
-goes to sleep.
+A thread that sleeps takes between 100 microseconds and some milliseconds to wake, longer than many a kernel
+runs. So after each piece of work a helper looks out for the next one for a moment, in compiled code and
+without the GIL, and only then goes to sleep.
 """
 
 import os
@@ -18,7 +18,8 @@ from tinycnn.kernels.jit.compile import compiled, part
 from tinycnn.kernels.memory import scratch
 from tinycnn.kernels.threads import chunk_count, get_threads
 
-#: Times a waiting thread looks before it sleeps (a helper) or lets others run (the caller): 0.15 ms here.
+#: Times a waiting thread looks before it sleeps (a helper) or lets others run (the caller): 3 ms here. A core
+#: that has gone to sleep may take as long to wake; what Python does between two kernels takes far less.
 PATIENCE = 2_000_000
 
 #: Work on fewer elements is done by the calling thread alone: sharing would take longer.

@@ -1,0 +1,116 @@
+"""The tables of `README.md` and `docs/speed.md`, written from the saved JSON of the other scripts.
+
+Run as ``python -m benchmarks.tables`` after saving new figures with ``--json benchmarks/results/NAME.json``.
+It replaces what stands between the marks ``<!-- NAME -->`` and ``<!-- end -->``; a test makes sure that nobody
+edits a figure by hand.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "results"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "speed.md")
+
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Write the tables into the pages."""
+    for page in PAGES:
+        page.write_text(with_tables(page.read_text(encoding="utf-8")), encoding="utf-8")
+        print(page.relative_to(ROOT))
+
+
+def with_tables(text: str) -> str:
+    """Return a page's text with every marked table made anew."""
+    return re.sub(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", _replaced, text, flags=re.DOTALL)
+
+
+def _replaced(match: re.Match[str]) -> str:
+    return f"{match[1]}{TABLES[match[2]](load(match[2]))}{match[3]}"
+
+
+def load(name: str) -> Row:
+    """Return the saved last line of a script."""
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def _table(heads: list[str], rows: list[list[str]]) -> str:
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _training(result: Row) -> str:
+    rows = [
+        [row["model"], str(row["batch"]), f"{row['images_per_s_median']:,.0f}", f"{row['ratio']:.2f}"]
+        for row in result["rows"]
+    ]
+    return _table(["training", "batch", "images/s", "times as fast as PyTorch"], rows) + _source(result)
+
+
+def _inference(result: Row) -> str:
+    rows = []
+    for row in result["rows"]:
+        times = (
+            row["ms_median"],
+            row["predict_ms_median"],
+            row["onnxruntime_ms_median"],
+            row["torch_ms_median"],
+        )
+        rows.append([row["model"], str(row["batch"]), *(f"{ms:.3g}" for ms in times)])
+    heads = ["inference, milliseconds", "faces", "prepared", "`predict`", "ONNX Runtime", "PyTorch"]
+    return _table(heads, rows) + _source(result)
+
+
+def _memory(result: Row) -> str:
+    rows = [
+        [
+            row["model"],
+            str(row["batch"]),
+            f"{row['peak_mb']:.0f}",
+            f"{row['peer_peak_mb']:.0f}",
+            f"{row['ratio']:.2f}",
+        ]
+        for row in result["rows"]
+    ]
+    return _table(["peak memory, MB", "batch", "tinycnn", "PyTorch", "ratio"], rows) + _source(result)
+
+
+def _cold_start(result: Row) -> str:
+    heads = ["seconds to", "first run", "later runs"]
+    first_step = [
+        "the first training step of `python -m fer_demo.cv`",
+        f"{result['cold_s']:.1f}",
+        f"{result['warm_s']:.1f}",
+    ]
+    return _table(heads, [first_step, ["`import tinycnn`", "", f"{result['import_s']:.2f}"]]) + _source(
+        result
+    )
+
+
+def _source(result: Row) -> str:
+    where = result["environment"]
+    peers = "".join(f", {name} {where[key]}" for name, key in PEERS.items() if where.get(key))
+    return (
+        f"\n{where['cpu']}, {where['cores']} cores, {where['threads']} threads, NumPy {where['numpy']}, "
+        f"numba {where['numba']}{peers}; `python -m benchmarks.{result['benchmark']}`, medians.\n"
+    )
+
+
+PEERS = {"PyTorch": "torch", "ONNX Runtime": "onnxruntime"}
+#: How each saved result is shown.
+TABLES: dict[str, Callable[[Row], str]] = {
+    "train_step": _training,
+    "train_step_numpy": _training,
+    "inference": _inference,
+    "memory": _memory,
+    "cold_start": _cold_start,
+}
+
+
+if __name__ == "__main__":
+    main()
