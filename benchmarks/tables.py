@@ -1,8 +1,8 @@
 """The tables of `README.md` and `docs/speed.md`, written from the saved JSON of the other scripts.
 
 Run as ``python -m benchmarks.tables`` after saving new figures with ``--json benchmarks/results/NAME.json``.
-It replaces what stands between the marks ``<!-- NAME -->`` and ``<!-- end -->``; a test makes sure that nobody
-edits a figure by hand.
+It replaces what stands between the marks ``<!-- NAME -->`` and ``<!-- end -->``; a test makes sure that
+nobody edits a figure by hand.
 """
 
 import json

@@ -1,9 +1,11 @@
 """Where kernels get their arrays: fresh ones, or inside `recycled_memory` the same ones again each step.
 
 A training step makes the same arrays over and over. Asking the system for them anew costs a page fault
-for every 4 KiB, more than many a kernel's arithmetic. So the loops of `tinycnn.train` run each step inside
-one `Arena`: the first step fills it, later steps allocate nothing that grows with the batch.
-Outside of it every call gives arrays of its own, and nothing is ever overwritten behind a user's back.
+for every 4 KiB, more than many a kernel's arithmetic. So `tinycnn.train.fit` runs each step inside one
+`Arena`: the first step fills it, and the compiled kernels of later steps take the same buffers in the same
+order. Outside of it every call gives arrays of its own, and nothing is ever overwritten behind a user's back.
+
+What is needed only while a kernel runs comes from `scratch`, which each thread keeps for itself.
 """
 
 import math
