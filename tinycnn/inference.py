@@ -94,9 +94,10 @@ def compile_for_inference(model: Layer) -> Prepared:
     (2, 4)
     """
     twin = copy.deepcopy(model)
+    twin.forget()  # a training batch's activations may hang on the model
     for _, layer in twin.walk():
         if not layer.children():
-            layer._cache, layer.grads = None, {}  # a training batch's activations may hang on the model
+            layer.grads = {}
     return Prepared(twin)
 
 

@@ -59,10 +59,11 @@ def chunk_count(n: int) -> int:
 
 def in_threads(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
     """Return [work(item) for item in items], computed by all threads; `work` spends its time in NumPy."""
-    if get_threads() == 1 or len(items) == 1:
-        return [work(item) for item in items]
-    with single_threaded_blas(), ThreadPoolExecutor(get_threads(), thread_name_prefix="tinycnn") as pool:
-        return list(pool.map(work, items))
+    with single_threaded_blas():
+        if get_threads() == 1 or len(items) == 1:
+            return [work(item) for item in items]
+        with ThreadPoolExecutor(get_threads(), thread_name_prefix="tinycnn") as pool:
+            return list(pool.map(work, items))
 
 
 _blas_lock = threading.Lock()

@@ -151,6 +151,11 @@ class Composite(Layer):
         """Return the layers inside this one, by name."""
         return self._children
 
+    def forget(self) -> None:
+        """Drop what all children remember of the last training forward."""
+        for child in self._children.values():
+            child.forget()
+
     # These views are read-only: an assignment to a merged dict would be lost. Write into the arrays instead,
     # ``model.params["conv1.kernel"][...] = value``.
     @property

@@ -1,8 +1,8 @@
 """The same operations as `tinycnn.kernels.reference`, compiled with numba: faster, and nothing else.
 
 The only folder that imports numba. Each public function prepares arrays and splits images over threads; each
-compiled one is an inner loop on flat arrays. Matrix products stay with BLAS. Where NumPy is already as fast,
-the reference itself serves.
+compiled one is a loop on flat arrays. Large matrix products stay with BLAS; small ones, in the fused kernels
+and in inference, are taken where they lie (`product`). Where NumPy is already as fast, the reference serves.
 """
 
 from tinycnn.kernels.jit.activation import add, dropout, relu, relu_backward

@@ -31,6 +31,8 @@ class Source(NamedTuple):
         else:
             c = x.shape[3]
             z, maps, floor = x, (np.zeros(c, x.dtype), np.ones(c, x.dtype), np.zeros(c, x.dtype)), -np.inf
+        if not z.flags.writeable:
+            z = z.copy()  # numba would compile every kernel anew for a read-only array
         rows = (along_row(v, z.shape[2]) for v in maps)
         return cls._make((z.reshape(-1), *rows, z.dtype.type(floor)))
 
@@ -71,7 +73,6 @@ def gradient_of(x: Deferred, dy: np.ndarray) -> Gradient:
     n, h, w, c = dy.shape
     g = empty(dy.shape, dy.dtype) if x.relu else dy
     sums = empty((n, 2, c), dy.dtype)
-
     arguments = (Source.of(x), int(x.relu), dy.reshape(-1), g.reshape(-1), sums.reshape(-1), n, h, w, c)
     share_call(_gradient, arguments, (h * w * c + 2 * w * c, dy.dtype), chunk_count(n), dy.size)
     return Gradient(g, *sums.sum(axis=0, dtype=np.float64))
@@ -106,7 +107,6 @@ def deferred_max_pool2d(x: Deferred, window: Pair, stride: Pair, pad: Pad) -> tu
     z = empty((n, *out, c), x.z.dtype)
     winner = empty(z.shape, np.dtype(np.uint8))
     geometry = (h, w, c, *out, *window, *stride, pad[0][0], pad[1][0])
-
     arguments = (x.z.reshape(-1), x.scale, x.shift, z.reshape(-1), winner.reshape(-1), geometry, n)
     share_call(_max_pool, arguments, (0, z.dtype), chunk_count(n), x.z.size)
     return x._replace(z=z), Pooled(winner, window, stride, pad)

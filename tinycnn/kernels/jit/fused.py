@@ -50,12 +50,12 @@ class Geometry(NamedTuple):
 def geometry(
     x: tuple[int, ...], depthwise: tuple[int, ...] | None, kernel: tuple[int, ...], stride: Pair, pad: Pad
 ) -> Geometry:
-    """Collect the sizes, given shapes; raise a ShapeError if the window does not fit."""
+    """Collect the sizes, given x's (H, W, C) and kernels' shapes; a ShapeError if the window does not fit."""
     window = kernel[:2] if depthwise is None else depthwise[:2]
-    out = output_size(x[1:3], window, stride, pad)
+    out = output_size(x[:2], window, stride, pad)
     (top, bottom), (left, right) = pad
     separable, band = int(depthwise is not None), max(1, BAND // out[1])
-    sizes = (*x[1:], *out, kernel[3], *window, *stride, top, left, bottom, right)
+    sizes = (*x, *out, kernel[3], *window, *stride, top, left, bottom, right)
     return Geometry._make((*sizes, separable, band))
 
 
@@ -102,7 +102,7 @@ def conv_moments(
     x_array = x.z if isinstance(x, Deferred) else x
     n, dtype = len(x_array), x_array.dtype
     shape = None if depthwise is None else depthwise.shape
-    g = geometry(x_array.shape, shape, kernel.shape, stride, pad)
+    g = geometry(x_array.shape[1:], shape, kernel.shape, stride, pad)
     z = empty((n, g.oh, g.ow, g.o), dtype)
     means, squares = empty((2, n, g.o), dtype)
     taps = np.zeros(0, dtype) if depthwise is None else depthwise.reshape(-1)
@@ -180,7 +180,7 @@ def conv_moments_backward(
     x_array = x.z if isinstance(x, Deferred) else x
     n, dtype = len(x_array), x_array.dtype
     shape = None if depthwise is None else depthwise.shape
-    g = geometry(x_array.shape, shape, kernel.shape, stride, pad)
+    g = geometry(x_array.shape[1:], shape, kernel.shape, stride, pad)
     dx = empty(x_array.shape, dtype)
     sums = empty((n, 2, g.c), dtype)
     sums[:] = 0

@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -232,7 +233,8 @@ class _Team:
             seen, job = int(self.ticket[0]), self.job
             if job is None:
                 return
-            job.run(member)
+            with suppress(Exception):  # such as no memory: then the others do the work, and this one stays
+                job.run(member)
 
 
 _team: _Team | None = None
