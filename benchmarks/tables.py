@@ -52,6 +52,21 @@ def _training(result: Row) -> str:
     return _table(["training", "batch", "images/s", "times as fast as PyTorch"], rows) + _source(result)
 
 
+def _scaling(result: Row) -> str:
+    rows = [
+        [
+            row["model"],
+            str(row["batch"]),
+            f"{row['us_per_image_one_thread']:,.0f}",
+            f"{row['us_per_image']:,.0f}",
+            f"{row['speedup']:.2f}",
+        ]
+        for row in result["rows"]
+    ]
+    heads = ["training, microseconds an image", "batch", "1 thread", "2 threads", "ratio"]
+    return _table(heads, rows) + _source(result)
+
+
 def _inference(result: Row) -> str:
     rows = []
     for row in result["rows"]:
@@ -106,6 +121,7 @@ PEERS = {"PyTorch": "torch", "ONNX Runtime": "onnxruntime"}
 TABLES: dict[str, Callable[[Row], str]] = {
     "train_step": _training,
     "train_step_numpy": _training,
+    "train_step_scaling": _scaling,
     "inference": _inference,
     "memory": _memory,
     "cold_start": _cold_start,
