@@ -49,7 +49,9 @@ def _training(result: Row) -> str:
         [row["model"], str(row["batch"]), f"{row['images_per_s_median']:,.0f}", f"{row['ratio']:.2f}"]
         for row in result["rows"]
     ]
-    return _table(["training", "batch", "images/s", "times as fast as PyTorch"], rows) + _source(result)
+    eager = all(row["peer"].endswith("eager") for row in result["rows"])
+    peer = f"times as fast as PyTorch{' (eager)' if eager else ''}"
+    return _table(["training", "batch", "images/s", peer], rows) + _source(result)
 
 
 def _scaling(result: Row) -> str:
