@@ -31,7 +31,7 @@ from tinycnn.layers import (
     Sequential,
     Softmax,
 )
-from tinycnn.layers.base import Shape
+from tinycnn.layers.base import Shape, behaves_as
 
 
 class Prepared:
@@ -64,12 +64,13 @@ class Prepared:
         return (plan or self._new_plan(x))(x)
 
     def _new_plan(self, x: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        plan: Callable[[np.ndarray], np.ndarray]
         try:
-            walk = _Walk(self._model, x)
+            plan = _Plan(_Walk(self._model, x), x, self._images)
         except _NoRuleError:
-            return self._layer_by_layer
-        plan = _Plan(walk, x, self._images)
-        self._plans[backend_name(), x.shape[1:], x.dtype] = plan
+            plan = self._layer_by_layer
+        if isinstance(x, np.ndarray):
+            self._plans[backend_name(), x.shape[1:], x.dtype] = plan
         return plan
 
     def _layer_by_layer(self, x: np.ndarray) -> np.ndarray:
@@ -138,9 +139,7 @@ class _Walk:
 
     def _run(self, layer: Layer, x: _Value) -> _Value:
         for kind, rule in _RULES.items():
-            if isinstance(layer, kind) and all(
-                getattr(type(layer), method) is getattr(kind, method) for method in ("forward", "_forward")
-            ):
+            if behaves_as(type(layer), kind, "forward", "_forward"):
                 return rule(self, layer, x)
         raise _NoRuleError
 

@@ -15,8 +15,12 @@ import numpy as np
 
 from tinycnn.errors import ShapeError, TinyCNNError
 from tinycnn.kernels import active
-from tinycnn.kernels.deferred import Deferred, Gradient, Input, NormGradient
+from tinycnn.kernels.deferred import Deferred, Gradient, Input, NormGradient, raw
 from tinycnn.layers import BatchNorm, Conv2D, Layer, MaxPool2D, ReLU, Residual, SeparableConv2D, Sequential
+from tinycnn.layers.base import behaves_as
+
+#: What a subclass must leave as it is for its parent's rule to hold.
+PASSES = ("forward", "backward", "_forward", "_backward")
 
 
 class Backward(Protocol):
@@ -42,17 +46,12 @@ def run(layer: Layer, x: Input) -> tuple[Input, Backward]:
 
 @cache
 def _rule(kind: Any) -> Any:
-    return next((rule for known, rule in RULES.items() if _behaves_as(kind, known)), _plain)
+    return next((rule for known, rule in RULES.items() if behaves_as(kind, known, *PASSES)), _plain)
 
 
 def _is(layer: Layer, known: type[Layer]) -> bool:
     """Whether a layer is of a known kind, or of a subclass that leaves both passes as they are."""
-    return _behaves_as(type(layer), known)
-
-
-def _behaves_as(kind: type[Layer], known: type[Layer]) -> bool:
-    passes = ("forward", "backward", "_forward", "_backward")
-    return issubclass(kind, known) and all(getattr(kind, p) is getattr(known, p) for p in passes)
+    return behaves_as(type(layer), known, *PASSES)
 
 
 def run_model(model: Sequential, x: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], None]]:
@@ -126,7 +125,7 @@ def _residual(layer: Residual, x: Input) -> tuple[Input, Backward]:
     if isinstance(x, Deferred) and any(_is(first, kind) for first in firsts for kind in (ReLU, MaxPool2D)):
         # Their backward passes neither add up two paths' gradients nor leave one unfinished.
         return _on_finished(_residual, layer, x)
-    layer._checked_input(x.z if isinstance(x, Deferred) else x)
+    layer._checked_input(raw(x))
     detour, detour_back = (x, None) if layer.shortcut is None else run(layer.shortcut, x)
     main, main_back = run(layer.main, x)
     if isinstance(main, Deferred):
@@ -169,7 +168,7 @@ def _sequential(layer: Sequential, x: Input) -> tuple[Input, Backward]:
         name, child = children.pop(0)
         try:
             if children and _is(children[0][1], BatchNorm) and _fits(child):
-                array = _window(child)._checked_input(x.z if isinstance(x, Deferred) else x)
+                array = _window(child)._checked_input(raw(x))
                 name, norm = children.pop(0)
                 norm.output_shape(child.output_shape(array.shape[1:]))
                 x, back = _convolution_and_norm(child, norm, x)
@@ -211,7 +210,7 @@ def _window(conv: Any) -> Any:
 
 def _convolution_and_norm(conv: Any, norm: BatchNorm, x: Input) -> tuple[Input, Backward]:
     window, last = _window(conv), conv.pointwise if isinstance(conv, SeparableConv2D) else conv
-    shape = (x.z if isinstance(x, Deferred) else x).shape
+    shape = raw(x).shape
     taps = None if window is last else window.params["kernel"]
     kernels = (taps, last.params["kernel"], window.stride, window._pad(shape[1:]))
     z, mean, var = active().conv_moments(x, *kernels)

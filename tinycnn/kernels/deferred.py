@@ -26,6 +26,11 @@ class Deferred(NamedTuple):
 Input = np.ndarray | Deferred
 
 
+def raw(x: Input) -> np.ndarray:
+    """Return the array that lies in memory: x itself, or what its map is still to be applied to."""
+    return x.z if isinstance(x, Deferred) else x
+
+
 class Pooled(NamedTuple):
     """How a max-pool came to its values: what a gradient needs to find its way back."""
 

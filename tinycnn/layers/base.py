@@ -140,6 +140,11 @@ class Layer:
         return f"{type(self).__name__}({arguments})"
 
 
+def behaves_as(kind: type[Layer], known: type[Layer], *methods: str) -> bool:
+    """Whether a kind of layer is a known one, or a subclass that leaves the named methods as they are."""
+    return issubclass(kind, known) and all(getattr(kind, m) is getattr(known, m) for m in methods)
+
+
 class Composite(Layer):
     """A layer made of layers: its arrays are its children's, under names like ``child.kernel``."""
 

@@ -45,7 +45,8 @@ def along_row(per_channel: np.ndarray, width: int) -> np.ndarray:
 def finished(x: Deferred, other: Input | None = None) -> np.ndarray:
     """Compute what was deferred, and add `other`, if given; see the reference."""
     y = empty(x.z.shape, x.z.dtype)
-    first, second = Source.of(x), Source.of(x if other is None else other)
+    first = Source.of(x)
+    second = first if other is None else Source.of(other)
     arguments = (first, second, int(other is not None), y.reshape(-1), *y.shape)
     share_call(_finish, arguments, (0, y.dtype), chunk_count(len(y)), y.size)
     return y

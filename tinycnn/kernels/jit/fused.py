@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinycnn.kernels.deferred import Deferred, Gradient, Input, NormGradient
+from tinycnn.kernels.deferred import Gradient, Input, NormGradient, raw
 from tinycnn.kernels.jit import image as in_cache
 from tinycnn.kernels.jit.compile import compiled
 from tinycnn.kernels.jit.deferred import Source, along_row
@@ -99,7 +99,7 @@ def conv_moments(
     x: Input, depthwise: np.ndarray | None, kernel: np.ndarray, stride: Pair, pad: Pad
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return a convolution's output, and each channel's mean and variance; see the reference."""
-    x_array = x.z if isinstance(x, Deferred) else x
+    x_array = raw(x)
     n, dtype = len(x_array), x_array.dtype
     shape = None if depthwise is None else depthwise.shape
     g = geometry(x_array.shape[1:], shape, kernel.shape, stride, pad)
@@ -177,7 +177,7 @@ def conv_moments_backward(
     partial: bool = False,
 ) -> tuple[Gradient, np.ndarray | None, np.ndarray]:
     """Return the gradients of x, of the depthwise kernel and of the kernel; see the reference."""
-    x_array = x.z if isinstance(x, Deferred) else x
+    x_array = raw(x)
     n, dtype = len(x_array), x_array.dtype
     shape = None if depthwise is None else depthwise.shape
     g = geometry(x_array.shape[1:], shape, kernel.shape, stride, pad)

@@ -8,8 +8,8 @@ without the GIL, and only then goes to sleep.
 import os
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -111,17 +111,12 @@ def share_call(
         chunks: number of chunks.
         size: elements touched in all. If they are few, the calling thread does them alone.
     """
-    team = _current_team() if size >= SHARED_FROM and min(chunks, get_threads()) > 1 else None
-    if team is not None and team.busy.acquire(blocking=False):
-        try:
-            call = _Call(kernel, arguments, memory, chunks, team.ticket, 1 + team.helpers)
+    with _borrowed_team(chunks, size) as team:
+        call = _Call(kernel, arguments, memory, chunks, team)
+        if team is not None:
             team.announce(call)
-            call.run()
-            call.wait()
-        finally:
-            team.busy.release()
-    else:
-        _Call(kernel, arguments, memory, chunks, np.zeros(1, np.int64), 1).run()
+        call.run()
+        call.wait()
 
 
 class _Call:
@@ -133,12 +128,13 @@ class _Call:
         arguments: tuple[Any, ...],
         memory: tuple[int, np.dtype],
         chunks: int,
-        ticket: np.ndarray,
-        members: int,
+        team: "_Team | None",
     ) -> None:
-        self._kernel, self._arguments, self._memory, self._ticket = kernel, arguments, memory, ticket
+        self._kernel, self._arguments, self._memory = kernel, arguments, memory
+        self._ticket = np.zeros(1, np.int64) if team is None else team.ticket
+        members = 1 if team is None else 1 + team.helpers
         self.queue = np.zeros(CLAIMS + chunks, np.int64)
-        self.queue[CHUNKS], self.queue[TICKET], self.queue[MEMBERS] = chunks, ticket[0] + 1, members
+        self.queue[CHUNKS], self.queue[TICKET], self.queue[MEMBERS] = chunks, self._ticket[0] + 1, members
 
     def run(self, member: int = 0) -> None:
         """Take chunks until none are left."""
@@ -262,18 +258,27 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_team)
 
 
+@contextmanager
+def _borrowed_team(pieces: int, size: int) -> Iterator[_Team | None]:
+    """Have the team within the block; or None, if the work is not worth sharing or the team is taken.
+
+    If another Python thread has the team, this one does its work alone: every core is taken anyway.
+    """
+    team = _current_team() if size >= SHARED_FROM and min(pieces, get_threads()) > 1 else None
+    if team is None or not team.busy.acquire(blocking=False):
+        yield None
+        return
+    try:
+        yield team
+    finally:
+        team.busy.release()
+
+
 def _share(pieces: int, n: int, work: Work, size: int) -> None:
     job = _Job(pieces, n, work)
-    team = _current_team() if size >= SHARED_FROM and min(pieces, get_threads()) > 1 else None
-    # If another Python thread has the team, this one does its work alone: every core is taken anyway.
-    if team is not None and team.busy.acquire(blocking=False):
-        try:
+    with _borrowed_team(pieces, size) as team:
+        if team is not None:
             team.post(job)
-            job.run()
-            job.finish()
-        finally:
-            team.busy.release()
-    else:
         job.run()
         job.finish()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn.kernels.deferred import Deferred, Gradient, Input, NormGradient, Pooled
+from tinycnn.kernels.deferred import Deferred, Gradient, Input, NormGradient, Pooled, raw
 from tinycnn.kernels.padding import Pad, Pair
 from tinycnn.kernels.reference.conv import (
     conv2d,
@@ -117,7 +117,7 @@ BLOCK = 1 << 17
 
 def _blocks(x: Input) -> list[slice]:
     """Cut a batch into blocks of a few images."""
-    array = x.z if isinstance(x, Deferred) else x
+    array = raw(x)
     images = max(1, BLOCK // array[0].size)
     return [slice(start, start + images) for start in range(0, len(array), images)]
 
