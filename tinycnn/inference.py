@@ -8,6 +8,7 @@ nothing of this. A model with a layer that has no rule here is run layer by laye
 import copy
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -138,10 +139,8 @@ class _Walk:
         self.result = self._run(model, _Value(0, x))
 
     def _run(self, layer: Layer, x: _Value) -> _Value:
-        for kind, rule in _RULES.items():
-            if behaves_as(type(layer), kind, "forward", "_forward"):
-                return rule(self, layer, x)
-        raise _NoRuleError
+        kind: Any = type(layer)
+        return _rule(kind)(self, layer, x)
 
     def _step(self, layer: Any, x: _Value, kind: Any, **details: Any) -> _Value:
         """Check x as the layer does, and note a new step."""
@@ -254,6 +253,16 @@ _RULES: dict[type[Layer], Callable[[_Walk, Any, _Value], _Value]] = {
     Softmax: _Walk._softmax,
     Dropout: _Walk._dropout,
 }
+
+
+@cache
+def _rule(kind: Any) -> Callable[[_Walk, Any, _Value], _Value]:
+    """Return the rule for a kind of layer, which may be a subclass that leaves the forward pass as it is."""
+    return next((r for known, r in _RULES.items() if behaves_as(kind, known, "forward", "_forward")), _no_rule)
+
+
+def _no_rule(walk: _Walk, layer: Layer, x: _Value) -> _Value:
+    raise _NoRuleError
 
 
 class _Plan:

@@ -28,7 +28,10 @@ def default_backend() -> str:
 
 def backend_name() -> str:
     """Name of the backend in force, "numpy" or "numba"."""
-    return _selected or default_backend()
+    global _selected
+    if _selected is None:
+        _selected = default_backend()
+    return _selected
 
 
 def active() -> ModuleType:

@@ -24,18 +24,21 @@ class Arena:
 
     def __init__(self) -> None:
         self._buffers: list[np.ndarray] = []
+        self._arrays: list[np.ndarray] = []  # as which each buffer was handed out last
         self._next = 0
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """Return an uninitialised array, valid until the next `rewind`."""
-        size = math.prod(shape) * dtype.itemsize
-        if self._next == len(self._buffers):
-            self._buffers.append(aligned(size))
-        elif self._buffers[self._next].size < size:
-            self._buffers[self._next] = aligned(size)
-        buffer = self._buffers[self._next]
-        self._next += 1
-        return buffer[:size].view(dtype).reshape(shape)
+        place, self._next = self._next, self._next + 1
+        if place == len(self._buffers):
+            self._buffers.append(aligned(0))
+            self._arrays.append(self._buffers[place])
+        if self._arrays[place].shape != shape or self._arrays[place].dtype != dtype:
+            size = math.prod(shape) * dtype.itemsize
+            if self._buffers[place].size < size:
+                self._buffers[place] = aligned(size)
+            self._arrays[place] = self._buffers[place][:size].view(dtype).reshape(shape)
+        return self._arrays[place]
 
     def rewind(self) -> None:
         """Declare every array handed out so far free for reuse."""

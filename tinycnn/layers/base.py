@@ -120,11 +120,14 @@ class Layer:
                     arrays.update({name: array.astype(dtype) for name, array in arrays.items()})
         return twin
 
+    def _dtype(self) -> np.dtype | None:
+        return next((array.dtype for array in self.params.values()), None)
+
     def _checked_input(self, x: np.ndarray) -> np.ndarray:
         if not isinstance(x, np.ndarray) or x.dtype not in (np.float32, np.float64):
             found = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
             raise DTypeError(f"{self!r}: expected an array of float32, found {found}: use np.float32(x)")
-        own = next(iter(self.params.values()), x).dtype
+        own = self._dtype() or x.dtype
         if x.dtype != own:
             raise DTypeError(
                 f"{self!r}: its parameters are {own}, the input is {x.dtype}: "
@@ -160,6 +163,9 @@ class Composite(Layer):
         """Drop what all children remember of the last training forward."""
         for child in self._children.values():
             child.forget()
+
+    def _dtype(self) -> np.dtype | None:
+        return next(filter(None, (child._dtype() for child in self._children.values())), None)
 
     # These views are read-only: an assignment to a merged dict would be lost. Write into the arrays instead,
     # ``model.params["conv1.kernel"][...] = value``.

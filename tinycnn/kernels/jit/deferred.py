@@ -1,5 +1,6 @@
 """Fused kernels around a residual module's end: pooling, addition, and where their gradients part."""
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ class Source(NamedTuple):
     """A `Deferred` as compiled code takes it; a finished array has the map that changes nothing."""
 
     z: np.ndarray  # flat
-    mean: np.ndarray  # this and the next two: (W*C,), along a row
+    mean: np.ndarray  # this and the next two: (C,)
     scale: np.ndarray
     shift: np.ndarray
     floor: Any  # 0 for ReLU, otherwise minus infinity
@@ -27,19 +28,19 @@ class Source(NamedTuple):
     def of(cls, x: Input) -> "Source":
         """Unpack x."""
         if isinstance(x, Deferred):
-            z, maps, floor = x.z, (x.mean, x.scale, x.shift), 0.0 if x.relu else -np.inf
+            z, maps = x.z, (x.mean, x.scale, x.shift)
         else:
-            c = x.shape[3]
-            z, maps, floor = x, (np.zeros(c, x.dtype), np.ones(c, x.dtype), np.zeros(c, x.dtype)), -np.inf
+            z, maps = x, _no_change(x.shape[3], x.dtype)
         if not z.flags.writeable:
             z = z.copy()  # numba would compile every kernel anew for a read-only array
-        rows = (along_row(v, z.shape[2]) for v in maps)
-        return cls._make((z.reshape(-1), *rows, z.dtype.type(floor)))
+        floor = z.dtype.type(0 if isinstance(x, Deferred) and x.relu else -np.inf)
+        return cls(z.reshape(-1), *maps, floor)
 
 
-def along_row(per_channel: np.ndarray, width: int) -> np.ndarray:
-    """Repeat (C,) for each pixel of a row: (W*C,)."""
-    return per_channel[np.newaxis].repeat(width, axis=0).reshape(-1)
+@lru_cache(maxsize=64)
+def _no_change(channels: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean 0, scale 1 and shift 0, each (C,)."""
+    return np.zeros(channels, dtype), np.ones(channels, dtype), np.zeros(channels, dtype)
 
 
 def finished(x: Deferred, other: Input | None = None) -> np.ndarray:
@@ -48,7 +49,8 @@ def finished(x: Deferred, other: Input | None = None) -> np.ndarray:
     first = Source.of(x)
     second = first if other is None else Source.of(other)
     arguments = (first, second, int(other is not None), y.reshape(-1), *y.shape)
-    share_call(_finish, arguments, (0, y.dtype), chunk_count(len(y)), y.size)
+    row = y.shape[2] * y.shape[3]
+    share_call(_finish, arguments, (4 * row, y.dtype), chunk_count(len(y)), y.size)
     return y
 
 
@@ -56,15 +58,22 @@ def finished(x: Deferred, other: Input | None = None) -> np.ndarray:
 def _finish(x, other, add, y, n, h, w, c, memory, queue, ticket, member):
     row = w * c
     begin(queue, ticket)
+    scale, shift, other_scale, other_shift = np.int64(0), row, 2 * row, 3 * row
+    in_cache.along_row(x.scale, memory, scale, row)
+    in_cache.along_row(x.shift, memory, shift, row)
+    in_cache.along_row(other.scale, memory, other_scale, row)
+    in_cache.along_row(other.shift, memory, other_shift, row)
     for turn in range(queue[CHUNKS]):
         chunk = claim(queue, member, turn)
         if chunk < 0:
             continue
         for image in range(chunk * n // queue[CHUNKS], (chunk + 1) * n // queue[CHUNKS]):
             at = image * h * row
-            in_cache.finish(x.z, at, x.scale, x.shift, x.floor, h, row, y, at, row)
+            in_cache.finish(x.z, at, memory, scale, shift, x.floor, h, row, y, at, row)
             if add:
-                in_cache.add_finished(other.z, at, other.scale, other.shift, other.floor, h, row, y, at)
+                in_cache.add_finished(
+                    other.z, at, memory, other_scale, other_shift, other.floor, h, row, y, at
+                )
         done(queue)
     finish(queue, ticket, member)
 
@@ -75,15 +84,34 @@ def gradient_of(x: Deferred, dy: np.ndarray) -> Gradient:
     g = empty(dy.shape, dy.dtype) if x.relu else dy
     sums = empty((n, 2, c), dy.dtype)
     arguments = (Source.of(x), int(x.relu), dy.reshape(-1), g.reshape(-1), sums.reshape(-1), n, h, w, c)
-    share_call(_gradient, arguments, (h * w * c + 2 * w * c, dy.dtype), chunk_count(n), dy.size)
-    return Gradient(g, *sums.sum(axis=0, dtype=np.float64))
+    share_call(_gradient, arguments, ((h + 5) * w * c, dy.dtype), chunk_count(n), dy.size)
+    return Gradient(g, *over_images(sums))
+
+
+def over_images(sums: np.ndarray) -> np.ndarray:
+    """Sum (N, 2, C) over images, in float64: (2, C)."""
+    total = np.zeros(sums.shape[1:])
+    _add_up(sums, total)
+    return total
+
+
+@compiled
+def _add_up(sums, total):
+    for image in range(sums.shape[0]):
+        for i in range(sums.shape[1]):
+            for c in range(sums.shape[2]):
+                total[i, c] += sums[image, i, c]
 
 
 @compiled
 def _gradient(x, relu, dy, g, sums, n, h, w, c, memory, queue, ticket, member):
     row, image_at = w * c, np.int64(0)
-    totals = h * row
     begin(queue, ticket)
+    totals, mean = h * row, (h + 2) * row
+    scale, shift = mean + row, mean + 2 * row
+    in_cache.along_row(x.mean, memory, mean, row)
+    in_cache.along_row(x.scale, memory, scale, row)
+    in_cache.along_row(x.shift, memory, shift, row)
     for turn in range(queue[CHUNKS]):
         chunk = claim(queue, member, turn)
         if chunk < 0:
@@ -91,10 +119,10 @@ def _gradient(x, relu, dy, g, sums, n, h, w, c, memory, queue, ticket, member):
         for image in range(chunk * n // queue[CHUNKS], (chunk + 1) * n // queue[CHUNKS]):
             at = image * h * row
             if relu:
-                in_cache.finish(x.z, at, x.scale, x.shift, x.floor, h, row, memory, image_at, row)
+                in_cache.finish(x.z, at, memory, scale, shift, x.floor, h, row, memory, image_at, row)
                 in_cache.mask(dy, at, memory, image_at, row, x.floor, h, row, g, at)
             in_cache.clear(memory, totals, 2 * row)
-            in_cache.add_gradient_sums(g, at, x.z, at, x.mean, h, row, memory, totals, totals + row)
+            in_cache.add_gradient_sums(g, at, x.z, at, h, row, memory, mean, totals, totals + row)
             in_cache.fold(memory, totals, row, c, sums, 2 * image * c)
             in_cache.fold(memory, totals + row, row, c, sums, 2 * image * c + c)
         done(queue)

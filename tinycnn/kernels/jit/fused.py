@@ -13,7 +13,7 @@ import numpy as np
 from tinycnn.kernels.deferred import Gradient, Input, NormGradient, raw
 from tinycnn.kernels.jit import image as in_cache
 from tinycnn.kernels.jit.compile import compiled
-from tinycnn.kernels.jit.deferred import Source, along_row
+from tinycnn.kernels.jit.deferred import Source, over_images
 from tinycnn.kernels.jit.depthwise_image import add_taps_gradient, depthwise
 from tinycnn.kernels.jit.product import product
 from tinycnn.kernels.jit.team import CHUNKS, begin, claim, done, finish, share_call
@@ -63,6 +63,8 @@ class Layout(NamedTuple):
     """Where in a thread's scratch memory each part of the work on one image begins, in elements."""
 
     padded: int  # the finished input with its padding: (H + padding, W + padding, C)
+    scale: int  # this and the next, of the map that finishes the input, along a row of it
+    shift: int
     between: int  # of a separable convolution: a band of what the depthwise half gives, (band, OW, C)
     pivot: int  # a row that is subtracted before summing, and two rows of sums
     sums: int
@@ -71,23 +73,32 @@ class Layout(NamedTuple):
     dz: int  # a band of the output's gradient where no window slides over it, (band, OW, O)
     around: int  # the gradient that a window slides over, with zeros wherever it reaches over the edge
     dx: int  # the rows of the input's gradient that a band completes
+    mean: int  # of the input, along a row of it
+    gain: int  # this and the next two, of the map that finishes the output's gradient, along a row of it
+    slope: int
+    offset: int
     end: int
 
 
 @cache
 def layout(g: Geometry, backward: bool) -> Layout:
     """Lay out the parts one after another; a forward pass needs only the first ones."""
-    row, inner = max(g.ow * g.o, g.w * g.c), g.c if g.separable else g.o
+    in_row, out_row = g.w * g.c, g.ow * g.o
+    row, inner = max(out_row, in_row), g.c if g.separable else g.o
     sizes = [
         (g.h + g.top + g.bottom) * (g.w + g.left + g.right) * g.c,
+        in_row,
+        in_row,
         g.separable * g.band * g.ow * g.c,
         row,
         row,
         row,
-        backward * g.oh * g.ow * g.o,
-        backward * g.band * g.ow * g.o,
+        backward * g.oh * out_row,
+        backward * g.band * out_row,
         backward * (g.h + g.kh - 1) * (g.w + g.kw - 1) * inner,
-        backward * (g.band * g.sh + g.kh + g.sh) * g.w * g.c,
+        backward * (g.band * g.sh + g.kh + g.sh) * in_row,
+        backward * in_row,
+        *[backward * out_row] * 3,
     ]
     starts = [0]
     for size in sizes:
@@ -111,11 +122,24 @@ def conv_moments(
     share_call(
         _forward, (Source.of(x), g, parts, *arrays, n), (parts.end, dtype), chunk_count(n), x_array.size
     )
-    count, mean = g.oh * g.ow, means.mean(axis=0, dtype=np.float64)
-    np.subtract(means, mean, out=means, casting="same_kind")
-    var = squares.sum(axis=0, dtype=np.float64) / count
-    var = (var + np.einsum("nc,nc->c", means, means, dtype=np.float64)) / n
-    return z, mean.astype(dtype), var.astype(dtype)
+    mean, var = np.empty((2, g.o), dtype)
+    _statistics(means, squares, g.oh * g.ow, mean, var)
+    return z, mean, var
+
+
+@compiled
+def _statistics(means, squares, count, mean, var):
+    """Set mean and var (C,) over all images, given each one's mean and sum of squared deviations from it."""
+    n = len(means)
+    for c in range(mean.size):
+        total = within = between = 0.0
+        for image in range(n):
+            total += means[image, c]
+            within += squares[image, c]
+        for image in range(n):
+            between += (means[image, c] - total / n) ** 2
+        mean[c] = total / n
+        var[c] = (within / count + between) / n
 
 
 @compiled
@@ -124,7 +148,9 @@ def _forward(x, g, at, taps, kernel, z, means, squares, n, memory, queue, ticket
     zero, one = np.int64(0), np.int64(1)  # as plain numbers they would make `product` compile anew
     row, in_row, out_row = (g.w + g.left + g.right) * g.c, g.w * g.c, g.ow * g.o
     inside = at.padded + g.top * row + g.left * g.c
-    in_cache.clear(memory, zero, at.between)  # the padding stays zero
+    in_cache.clear(memory, zero, at.scale)  # the padding stays zero
+    in_cache.along_row(x.scale, memory, at.scale, in_row)
+    in_cache.along_row(x.shift, memory, at.shift, in_row)
     for turn in range(queue[CHUNKS]):
         chunk = claim(queue, member, turn)
         if chunk < 0:
@@ -140,7 +166,9 @@ def _forward(x, g, at, taps, kernel, z, means, squares, n, memory, queue, ticket
                 )
                 more = min(g.h, (start + rows - 1) * g.sh + g.kh - g.top) - finished_rows
                 padded_at = inside + finished_rows * row
-                in_cache.finish(x.z, here, x.scale, x.shift, x.floor, more, in_row, memory, padded_at, row)
+                in_cache.finish(
+                    x.z, here, memory, at.scale, at.shift, x.floor, more, in_row, memory, padded_at, row
+                )
                 finished_rows = max(finished_rows, finished_rows + more)
                 if g.separable:
                     from_row = at.padded + start * row
@@ -183,19 +211,18 @@ def conv_moments_backward(
     g = geometry(x_array.shape[1:], shape, kernel.shape, stride, pad)
     dx = empty(x_array.shape, dtype)
     sums = empty((n, 2, g.c), dtype)
-    sums[:] = 0
     none = np.zeros(0, dtype)
     taps = none if depthwise is None else depthwise.reshape(-1)
     turned_taps = none if depthwise is None else depthwise[::-1, ::-1].reshape(-1)
     turned = kernel[::-1, ::-1].transpose(0, 1, 3, 2).reshape(-1)
-    sums_of_chunks = np.zeros((chunk_count(n), taps.size + kernel.size), dtype)
+    sums_of_chunks = empty((chunk_count(n), taps.size + kernel.size), dtype)
     arrays = (taps, turned_taps, turned, none if extra is None else extra.reshape(-1))
     results = (dx.reshape(-1), sums.reshape(-1), sums_of_chunks)
     wanted = 0 if not need_dx else 1 if partial else 2
     parts = layout(g, backward=True)
     arguments = (Source.of(x), Incoming.of(dz), g, parts, *arrays, *results, n, wanted)
     share_call(_backward, arguments, (parts.end, dtype), len(sums_of_chunks), x_array.size)
-    total, (sum_g, sum_gz) = sums_of_chunks.sum(axis=0), sums.sum(axis=0, dtype=np.float64)
+    total, (sum_g, sum_gz) = sums_of_chunks.sum(axis=0), over_images(sums)
     dtaps = None if depthwise is None else total[: taps.size].reshape(depthwise.shape)
     return Gradient(dx, sum_g, sum_gz), dtaps, total[taps.size :].reshape(kernel.shape)
 
@@ -205,7 +232,7 @@ class Incoming(NamedTuple):
 
     g: np.ndarray  # flat, like the next
     z: np.ndarray
-    gain: np.ndarray  # this and the next two: (OW*O,), along a row
+    gain: np.ndarray  # this and the next two: (O,)
     slope: np.ndarray
     offset: np.ndarray
     winner: np.ndarray  # flat; empty if there was no pooling
@@ -221,16 +248,21 @@ class Incoming(NamedTuple):
     def of(cls, dz: NormGradient) -> "Incoming":
         """Unpack dz."""
         g, pooled = dz.gradient.g, dz.gradient.pooled
-        vectors = (along_row(v, dz.z.shape[2]) for v in (dz.gain, dz.slope, dz.offset))
+        arrays = g.reshape(-1), dz.z.reshape(-1), dz.gain, dz.slope, dz.offset
         if pooled is None:
-            nothing = (np.zeros(0, np.uint8), np.zeros(0, np.int64), 0, 0, 0, 0, 0, 0)
-            return cls._make((g.reshape(-1), dz.z.reshape(-1), *vectors, *nothing))
+            return cls(*arrays, _NOBODY, _NOWHERE, 0, 0, 0, 0, 0, 0)
+        places = _places(pooled.window, *dz.z.shape[2:])
         (top, _), (left, _) = pooled.pad
-        rows, columns = np.indices(pooled.window)
-        places = (rows * dz.z.shape[2] + columns).reshape(-1) * dz.z.shape[3]
-        geometry = (*g.shape[1:3], *pooled.stride, top, left)
-        arrays = (g.reshape(-1), dz.z.reshape(-1), *vectors, pooled.winner.reshape(-1), places)
-        return cls._make((*arrays, *geometry))
+        return cls(*arrays, pooled.winner.reshape(-1), places, *g.shape[1:3], *pooled.stride, top, left)
+
+
+_NOBODY, _NOWHERE = np.zeros(0, np.uint8), np.zeros(0, np.int64)
+
+
+@cache
+def _places(window: Pair, width: int, channels: int) -> np.ndarray:
+    rows, columns = np.indices(window)
+    return (rows * width + columns).reshape(-1) * channels
 
 
 @compiled
@@ -249,11 +281,18 @@ def _backward(
     slides = not (g.separable or strided)
     dz_row = around_row if slides else out_row
     in_cache.clear(memory, zero, at.end)  # the padding stays zero
+    in_cache.along_row(x.mean, memory, at.mean, in_row)
+    in_cache.along_row(x.scale, memory, at.scale, in_row)
+    in_cache.along_row(x.shift, memory, at.shift, in_row)
+    in_cache.along_row(y.gain, memory, at.gain, out_row)
+    in_cache.along_row(y.slope, memory, at.slope, out_row)
+    in_cache.along_row(y.offset, memory, at.offset, out_row)
     for turn in range(queue[CHUNKS]):
         chunk = claim(queue, member, turn)
         if chunk < 0:
             continue
         sum_of = sums_of_chunks[chunk]
+        in_cache.clear(sum_of, zero, sum_of.size)
         for image in range(chunk * n // queue[CHUNKS], (chunk + 1) * n // queue[CHUNKS]):
             in_cache.clear(memory, at.sums, at.dz - at.sums)
             finished_rows, spread_rows, dx_rows = zero, zero, zero
@@ -264,7 +303,9 @@ def _backward(
                 here = image * g.h * in_row + finished_rows * in_row
                 more = (g.h if last else min(g.h, (stop - 1) * g.sh + g.kh - g.top)) - finished_rows
                 padded_at = inside + finished_rows * row
-                in_cache.finish(x.z, here, x.scale, x.shift, x.floor, more, in_row, memory, padded_at, row)
+                in_cache.finish(
+                    x.z, here, memory, at.scale, at.shift, x.floor, more, in_row, memory, padded_at, row
+                )
                 finished_rows = max(finished_rows, finished_rows + more)
                 there = image * g.oh * out_row + start * out_row
                 if y.winner.size:
@@ -279,19 +320,9 @@ def _backward(
                 source, source_at = (memory, at.spread + start * out_row) if y.winner.size else (y.g, there)
                 dz_at = around_at + start * around_row if slides else at.dz
                 in_cache.norm_gradient(
-                    source,
-                    source_at,
-                    y.z,
-                    there,
-                    y.gain,
-                    y.slope,
-                    y.offset,
-                    rows,
-                    out_row,
-                    memory,
-                    dz_at,
-                    dz_row,
-                )
+                    source, source_at, y.z, there, memory, at.gain, at.slope, at.offset,
+                    rows, out_row, memory, dz_at, dz_row,
+                )  # fmt: skip
                 # 2. The kernels' gradients.
                 from_row = at.padded + start * g.sh * row
                 if g.separable:
@@ -351,7 +382,7 @@ def _backward(
                     in_cache.mask(memory, at.dx, memory, padded_at, row, x.floor, new, in_row, dx, to)
                 if wanted == 2:
                     in_cache.add_gradient_sums(
-                        dx, to, x.z, to, x.mean, new, in_row, memory, at.sums, at.squares
+                        dx, to, x.z, to, new, in_row, memory, at.mean, at.sums, at.squares
                     )
                 dx_rows = ready
             in_cache.fold(memory, at.sums, in_row, g.c, sums, 2 * image * g.c)

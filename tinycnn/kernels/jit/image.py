@@ -1,8 +1,8 @@
 """What fused kernels do to a few rows of an image in cache: flat arrays, an offset for each, one loop.
 
-`row` is the length of a row of pixels, W*C. Per-channel numbers come repeated along it, so that every inner
-loop runs over neighbours in memory, however few channels there are. The `np.uintp` tell the compiler that no
-index is negative: Python's counting from the end would keep it from using SIMD.
+`row` is the length of a row of pixels, W*C. Per-channel numbers lie in `memory` repeated along such a row (see
+`along_row`), so that every inner loop runs over neighbours, however few channels there are. The `np.uintp`
+tell the compiler that no index is negative: Python's counting from the end would keep it from using SIMD.
 """
 
 import numpy as np
@@ -11,24 +11,36 @@ from tinycnn.kernels.jit.compile import part, shared
 
 
 @part
-def finish(z, z_at, scale, shift, floor, rows, row, out, out_at, out_row):
+def along_row(per_channel, memory, at, row):
+    """Repeat (C,) numbers along a row: set memory[at + k] for k < row."""
+    shared()
+    channels = per_channel.size
+    for pixel in range(at, at + row, channels):
+        for c in range(channels):
+            memory[pixel + c] = per_channel[c]
+
+
+@part
+def finish(z, z_at, memory, scale, shift, floor, rows, row, out, out_at, out_row):
     """Write max(z * scale + shift, floor) row by row: normalisation and ReLU on the way into cache."""
     shared()
     for i in range(rows):
         here, there = np.uintp(z_at + i * row), np.uintp(out_at + i * out_row)
+        factor, term = np.uintp(scale), np.uintp(shift)
         for k in range(np.uintp(row)):
-            value = z[here + k] * scale[k] + shift[k]
+            value = z[here + k] * memory[factor + k] + memory[term + k]
             out[there + k] = floor if value <= floor else value  # NaN stays NaN
 
 
 @part
-def add_finished(z, z_at, scale, shift, floor, rows, row, out, out_at):
+def add_finished(z, z_at, memory, scale, shift, floor, rows, row, out, out_at):
     """Add max(z * scale + shift, floor), row by row."""
     shared()
     for i in range(rows):
         here, there = np.uintp(z_at + i * row), np.uintp(out_at + i * row)
+        factor, term = np.uintp(scale), np.uintp(shift)
         for k in range(np.uintp(row)):
-            value = z[here + k] * scale[k] + shift[k]
+            value = z[here + k] * memory[factor + k] + memory[term + k]
             out[there + k] += floor if value <= floor else value
 
 
@@ -41,10 +53,13 @@ def centre(z, z_at, rows, row, channels, memory, pivot):
         here, there = np.uintp(z_at + i * row), np.uintp(pivot)
         for k in range(np.uintp(row)):
             memory[there + k] += z[here + k]
-    for k in range(pivot + channels, pivot + row):
-        memory[pivot + (k - pivot) % channels] += memory[k]
-    for c in range(channels):
-        memory[pivot + c] /= rows * (row // channels)
+    for pixel in range(pivot + channels, pivot + row, channels):
+        here, there = np.uintp(pixel), np.uintp(pivot)
+        for c in range(np.uintp(channels)):
+            memory[there + c] += memory[here + c]
+    share = memory.dtype.type(1) / memory.dtype.type(rows * (row // channels))
+    for c in range(pivot, pivot + channels):
+        memory[c] *= share
     for k in range(pivot + channels, pivot + row):
         memory[k] = memory[k - channels]
 
@@ -113,17 +128,14 @@ def scatter(g, winner, places, g_at, out_h, out_w, channels, stride_h, stride_w,
 
 
 @part
-def norm_gradient(g, g_at, z, z_at, gain, slope, offset, rows, row, out, out_at, out_row):
+def norm_gradient(g, g_at, z, z_at, memory, gain, slope, offset, rows, row, out, out_at, out_row):
     """Write gain * g + slope * z + offset: batch norm's backward pass, on the way into cache."""
     shared()
     for i in range(rows):
-        from_g, from_z, there = (
-            np.uintp(g_at + i * row),
-            np.uintp(z_at + i * row),
-            np.uintp(out_at + i * out_row),
-        )
+        from_g, from_z = np.uintp(g_at + i * row), np.uintp(z_at + i * row)
+        a, b, c, there = np.uintp(gain), np.uintp(slope), np.uintp(offset), np.uintp(out_at + i * out_row)
         for k in range(np.uintp(row)):
-            out[there + k] = gain[k] * g[from_g + k] + slope[k] * z[from_z + k] + offset[k]
+            out[there + k] = memory[a + k] * g[from_g + k] + memory[b + k] * z[from_z + k] + memory[c + k]
 
 
 @part
@@ -157,12 +169,12 @@ def mask(dx, dx_at, x, x_at, x_row, floor, rows, row, g, g_at):
 
 
 @part
-def add_gradient_sums(g, g_at, z, z_at, mean, rows, row, memory, first, second):
+def add_gradient_sums(g, g_at, z, z_at, rows, row, memory, mean, first, second):
     """Add g, and g * (z - mean), to rows of sums."""
     shared()
     for i in range(rows):
         here, there = np.uintp(g_at + i * row), np.uintp(z_at + i * row)
-        to_g, to_gz = np.uintp(first), np.uintp(second)
+        middle, to_g, to_gz = np.uintp(mean), np.uintp(first), np.uintp(second)
         for k in range(np.uintp(row)):
             memory[to_g + k] += g[here + k]
-            memory[to_gz + k] += g[here + k] * (z[there + k] - mean[k])
+            memory[to_gz + k] += g[here + k] * (z[there + k] - memory[middle + k])

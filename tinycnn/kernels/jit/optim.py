@@ -5,7 +5,6 @@ five million parameters and lost at one million. So the work stays in the callin
 """
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -24,7 +23,8 @@ def sgd_step(
 ) -> None:
     """Change `velocity` and `param`, see `tinycnn.kernels.reference.optim.sgd_step`."""
     kernel = _nesterov if nesterov else _sgd
-    _each_element(kernel, (param, grad, velocity), (lr, momentum, 1 - lr * decay))
+    scalars = _scalars(param.dtype, lr, momentum, 1 - lr * decay)
+    kernel(param.reshape(-1), grad.reshape(-1), velocity.reshape(-1), *scalars)
 
 
 def adam_step(
@@ -40,22 +40,21 @@ def adam_step(
     step: int,
 ) -> None:
     """Change `m`, `v` and `param`, see `tinycnn.kernels.reference.optim.adam_step`."""
-    rate = lr / (1 - beta1**step)
-    root = 1 / math.sqrt(1 - beta2**step)
-    scalars = (beta1, 1 - beta1, beta2, 1 - beta2, rate, root, eps, 1 - lr * decay)
-    _each_element(_adam, (param, grad, m, v), scalars)
-
-
-def _each_element(
-    kernel: Callable[..., None], arrays: tuple[np.ndarray, ...], scalars: tuple[float, ...]
-) -> None:
-    """Call `kernel` on flat views of the arrays; scalars take their dtype, so that float32 stays float32."""
-    kernel(*(array.reshape(-1) for array in arrays), *_as(arrays[0].dtype, scalars))
+    scalars = _adam_scalars(param.dtype, lr, beta1, beta2, eps, decay, step)
+    _adam(param.reshape(-1), grad.reshape(-1), m.reshape(-1), v.reshape(-1), *scalars)
 
 
 @lru_cache(maxsize=4)  # the same for all parameters of a step
-def _as(dtype: np.dtype, scalars: tuple[float, ...]) -> tuple[np.floating, ...]:
-    return tuple(dtype.type(scalar) for scalar in scalars)
+def _adam_scalars(
+    dtype: np.dtype, lr: float, beta1: float, beta2: float, eps: float, decay: float, step: int
+) -> tuple[np.floating, ...]:
+    rate, root = lr / (1 - beta1**step), 1 / math.sqrt(1 - beta2**step)
+    return _scalars(dtype, beta1, 1 - beta1, beta2, 1 - beta2, rate, root, eps, 1 - lr * decay)
+
+
+def _scalars(dtype: np.dtype, *numbers: float) -> tuple[np.floating, ...]:
+    """Give numbers the arrays' dtype, so that float32 stays float32."""
+    return tuple(map(dtype.type, numbers))
 
 
 @compiled
