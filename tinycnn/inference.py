@@ -258,7 +258,9 @@ _RULES: dict[type[Layer], Callable[[_Walk, Any, _Value], _Value]] = {
 @cache
 def _rule(kind: Any) -> Callable[[_Walk, Any, _Value], _Value]:
     """Return the rule for a kind of layer, which may be a subclass that leaves the forward pass as it is."""
-    return next((r for known, r in _RULES.items() if behaves_as(kind, known, "forward", "_forward")), _no_rule)
+    return next(
+        (r for known, r in _RULES.items() if behaves_as(kind, known, "forward", "_forward")), _no_rule
+    )
 
 
 def _no_rule(walk: _Walk, layer: Layer, x: _Value) -> _Value:

@@ -1,7 +1,7 @@
 """What fused kernels do to a few rows of an image in cache: flat arrays, an offset for each, one loop.
 
-`row` is the length of a row of pixels, W*C. Per-channel numbers lie in `memory` repeated along such a row (see
-`along_row`), so that every inner loop runs over neighbours, however few channels there are. The `np.uintp`
+`row` is the length of a row of pixels, W*C. Per-channel numbers lie in `memory`, repeated along such a row by
+`along_row`, so that every inner loop runs over neighbours, however few channels there are. The `np.uintp`
 tell the compiler that no index is negative: Python's counting from the end would keep it from using SIMD.
 """
 
