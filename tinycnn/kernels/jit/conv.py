@@ -8,7 +8,7 @@ import numpy as np
 
 from tinycnn.kernels.jit import winograd
 from tinycnn.kernels.jit.compile import compiled
-from tinycnn.kernels.jit.team import for_images
+from tinycnn.kernels.jit.team import for_chunks
 from tinycnn.kernels.memory import empty, scratch
 from tinycnn.kernels.padding import Pad, Pair, output_size
 from tinycnn.kernels.threads import chunk_count
@@ -30,7 +30,7 @@ def conv2d(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, stride: P
         windows = _scratch_windows(y, kernel)
         _forward(x[start:stop], matrix, offsets, y[start:stop], windows, *_geometry(kernel, stride, pad))
 
-    for_images(y, work)
+    for_chunks(len(x), work, _elements(y, kernel))
     return y
 
 
@@ -48,7 +48,7 @@ def conv2d_backward(
         arrays = (dy[images], x[images], matrix, dx[images], partial[chunk], windows)
         _backward(*arrays, *_geometry(kernel, stride, pad))
 
-    for_images(dy, work)
+    for_chunks(len(x), work, _elements(dy, kernel))
     return dx, partial.sum(axis=0).reshape(kernel.shape)
 
 
@@ -57,6 +57,11 @@ def _geometry(kernel: np.ndarray, stride: Pair, pad: Pad) -> tuple[bool, int, in
     window, (top, left) = kernel.shape[:2], (pad[0][0], pad[1][0])
     pixelwise = window == (1, 1) and stride == (1, 1) and pad == ((0, 0), (0, 0))
     return pixelwise, *window, *stride, top, left
+
+
+def _elements(y: np.ndarray, kernel: np.ndarray) -> int:
+    """Return how many numbers all windows together hold, given y (N, OH, OW, O)."""
+    return y.size // kernel.shape[3] * kernel.size // kernel.shape[3]
 
 
 def _scratch_windows(y: np.ndarray, kernel: np.ndarray) -> np.ndarray:

@@ -79,7 +79,8 @@ class Incoming(NamedTuple):
             return cls(*arrays, _NOBODY, _NOWHERE, 0, 0, 0, 0, 0, 0)
         places = _places(pooled.window, *dz.z.shape[2:])
         (top, _), (left, _) = pooled.pad
-        return cls(*arrays, pooled.winner.reshape(-1), places, *g.shape[1:3], *pooled.stride, top, left)
+        _, ph, pw, _ = g.shape
+        return cls(*arrays, pooled.winner.reshape(-1), places, ph, pw, *pooled.stride, top, left)
 
 
 _NOBODY, _NOWHERE = np.zeros(0, np.uint8), np.zeros(0, np.int64)
