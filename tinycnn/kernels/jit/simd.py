@@ -5,14 +5,15 @@ The sums of a matrix product should stay in registers from the first term to the
 kernel says so: ``total = fma(a, load(x, at, total), total)``.
 
 A vector is 64 or 32 bytes long: 16 or 8 numbers of float32, half as many of float64; `zeros` and `half_zeros`
-make them. Indices count elements of a flat array and must be `np.uintp`; nothing checks that they lie inside.
+make them. Indices count elements of a flat array and must be `np.uintp`. Nothing checks that they
+lie inside, unless numba is told to (``NUMBA_BOUNDSCHECK=1``).
 """
 
 from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, config
 from numba.extending import intrinsic, models, register_model
 
 #: Bytes in a vector of `zeros` and of `half_zeros`.
@@ -128,6 +129,12 @@ def choose(typing_context: Any, truths: Any, this: Any, other: Any) -> Any:
 def _pointer(context: Any, builder: Any, signature: Any, arguments: Any, kind: Any) -> Any:
     """Return the address of arguments[0][arguments[1]], as a pointer to `kind`."""
     array = context.make_array(signature.args[0])(context, builder, arguments[0])
+    if config.BOUNDSCHECK:  # type: ignore[attr-defined]
+        start, lanes = arguments[1], ir.Constant(arguments[1].type, kind.count)
+        beyond = builder.icmp_unsigned(">", builder.add(start, lanes), array.nitems)
+        below = builder.icmp_unsigned(">", start, array.nitems)  # a negative number, seen as unsigned
+        with builder.if_then(builder.or_(beyond, below), likely=False):
+            context.call_conv.return_user_exc(builder, IndexError, ("a vector reaches out of its array",))
     return builder.bitcast(builder.gep(array.data, [arguments[1]]), kind.as_pointer())
 
 
