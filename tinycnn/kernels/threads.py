@@ -82,7 +82,7 @@ def in_threads(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
 
 @cache
 def _helpers(count: int) -> ThreadPoolExecutor:
-    """Return threads that help the calling one; starting them anew each time would cost more than many a kernel."""
+    """Return threads that help the calling one: to start them anew costs as much as many a kernel."""
     return ThreadPoolExecutor(count, thread_name_prefix="tinycnn")
 
 
