@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from tinycnn.kernels.deferred import Deferred, Gradient, Input, NormGradient, raw
-from tinycnn.kernels.memory import empty
 from tinycnn.kernels.padding import Pad, Pair, output_size
 from tinycnn.kernels.reference.blocks import blocks, some
 from tinycnn.kernels.reference.fused_pool import winner_places
@@ -29,7 +28,7 @@ from tinycnn.kernels.threads import in_threads
 
 def finished(x: Deferred, other: Input | None = None) -> np.ndarray:
     """Compute what was deferred, and add `other`, if given, finished too: (N, H, W, C)."""
-    y = empty(x.z.shape, x.z.dtype)
+    y = np.empty_like(x.z)
 
     def one(block: slice) -> None:
         out = finish(x._replace(z=x.z[block]), rows(y[block]))
@@ -76,7 +75,7 @@ def conv_moments(
     """
     n, h, w, _ = raw(x).shape
     window, o = (kernel if depthwise is None else depthwise).shape[:2], kernel.shape[3]
-    z = empty((n, *output_size((h, w), window, stride, pad), o), raw(x).dtype)
+    z = np.empty((n, *output_size((h, w), window, stride, pad), o), raw(x).dtype)
 
     def one(block: slice) -> tuple[int, np.ndarray, np.ndarray]:
         columns = _columns(padded_rows(some(x, block, stride), pad), depthwise, kernel)
@@ -142,7 +141,7 @@ def conv_moments_backward(
     def one(block: slice) -> tuple[np.ndarray, ...]:
         padded = padded_rows(some(x, block, stride), pad)
         columns, d_out = _columns(padded, depthwise, kernel), _carried_out(dz, block)
-        dkernel = np.dot(columns.T, d_out.reshape(-1, o))
+        dkernel = np.dot(columns.T, d_out.reshape(-1, o))  # `@` would keep the other threads waiting here
         d_depthwise = np.zeros(0)
         if depthwise is not None:  # from here on it is the depthwise convolution's own backward pass
             d_out = (d_out.reshape(-1, o) @ kernel[0, 0].T).reshape(*d_out.shape[:3], c)

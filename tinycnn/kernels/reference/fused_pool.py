@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from tinycnn.kernels.deferred import Deferred, Pooled
-from tinycnn.kernels.memory import empty
 from tinycnn.kernels.padding import Pad, Pair, output_size
 from tinycnn.kernels.reference.blocks import blocks
 from tinycnn.kernels.reference.rows import finish, rows
@@ -21,8 +20,8 @@ def deferred_max_pool2d(x: Deferred, window: Pair, stride: Pair, pad: Pad) -> tu
     """
     n, h, w, c = x.z.shape
     shape = (n, *output_size((h, w), window, stride, pad), c)
-    pooled = Pooled(empty(shape, np.dtype(np.uint8)), window, stride, pad)
-    z = empty(shape, x.z.dtype)
+    pooled = Pooled(np.empty(shape, np.uint8), window, stride, pad)
+    z = np.empty(shape, x.z.dtype)
 
     def one(block: slice) -> None:
         part = x._replace(z=x.z[block], relu=False)
