@@ -28,7 +28,7 @@ from tinycnn.kernels.threads import in_threads
 
 def finished(x: Deferred, other: Input | None = None) -> np.ndarray:
     """Compute what was deferred, and add `other`, if given, finished too: (N, H, W, C)."""
-    y = np.empty_like(x.z)
+    y = np.empty(x.z.shape, x.z.dtype)
 
     def one(block: slice) -> None:
         out = finish(x._replace(z=x.z[block]), rows(y[block]))
@@ -135,7 +135,7 @@ def conv_moments_backward(
     Returns:
         The first is a `Gradient` also for a finished x, which has no ReLU.
     """
-    dx = np.empty_like(raw(x))
+    dx = np.empty(raw(x).shape, raw(x).dtype)
     c, o = kernel.shape[2:]
 
     def one(block: slice) -> tuple[np.ndarray, ...]:
