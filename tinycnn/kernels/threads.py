@@ -7,8 +7,9 @@ sums are combined in the order of the chunks: 1, 2 or 64 threads give the same b
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from tinycnn.errors import ConfigError
@@ -59,11 +60,30 @@ def chunk_count(n: int) -> int:
 
 def in_threads(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
     """Return [work(item) for item in items], computed by all threads; `work` spends its time in NumPy."""
+    results: list[Any] = [None] * len(items)
+    todo = iter(range(len(items)))  # whoever is free takes the next
+
+    def take_turns() -> None:
+        for index in todo:
+            results[index] = work(items[index])
+
+    helpers = min(get_threads(), len(items)) - 1
     with single_threaded_blas():
-        if get_threads() == 1 or len(items) == 1:
-            return [work(item) for item in items]
-        with ThreadPoolExecutor(get_threads(), thread_name_prefix="tinycnn") as pool:
-            return list(pool.map(work, items))
+        futures = [_helpers(helpers).submit(take_turns) for _ in range(helpers)]
+        try:
+            take_turns()
+        finally:  # waking a thread takes time: one that has not even begun is no longer needed
+            running = [future for future in futures if not future.cancel()]
+            wait(running)
+    for future in running:
+        future.result()
+    return results
+
+
+@cache
+def _helpers(count: int) -> ThreadPoolExecutor:
+    """Return threads that help the calling one: to start them anew costs as much as many a kernel."""
+    return ThreadPoolExecutor(count, thread_name_prefix="tinycnn")
 
 
 _blas_lock = threading.Lock()

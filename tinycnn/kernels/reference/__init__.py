@@ -16,10 +16,10 @@ from tinycnn.kernels.reference.dense import bias_backward, dense, dense_backward
 from tinycnn.kernels.reference.fused import (
     conv_moments,
     conv_moments_backward,
-    deferred_max_pool2d,
     finished,
     gradient_of,
 )
+from tinycnn.kernels.reference.fused_pool import deferred_max_pool2d
 from tinycnn.kernels.reference.inference import prepare_steps
 from tinycnn.kernels.reference.loss import softmax_cross_entropy
 from tinycnn.kernels.reference.norm import batch_norm_apply, batch_norm_backward, batch_norm_statistics

@@ -29,20 +29,20 @@ def conv2d_backward(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the gradients of x and of the kernel, given dy (N, OH, OW, O), the gradient of y.
 
-    Each product x * kernel of the forward pass sends dy * kernel to x and dy * x to the kernel. So the
-    kernel's gradient correlates the input's windows with dy, and the input's gradient adds
-    dy @ kernel[kh,kw].T at the places that position (kh, kw) of the window has seen.
+    Each product x * kernel of the forward pass sends dy * kernel to x and dy * x to the kernel. So with
+    `seen`, what position (kh, kw) of every window has seen, dkernel[kh,kw] = seen.T @ dy, and
+    dy @ kernel[kh,kw].T is added to the input's gradient at the same places.
 
     Returns:
         dx (N, H, W, C) and dkernel (KH, KW, C, O).
     """
     x_padded = pad_map(x, pad)
-    windows = sliding_windows(x_padded, kernel.shape[:2], stride)
-    dkernel = np.tensordot(windows, dy, axes=([0, 1, 2], [0, 1, 2])).transpose(1, 2, 0, 3)
-    dx_padded = np.zeros_like(x_padded)
+    dx_padded, dkernel = np.zeros_like(x_padded), np.empty_like(kernel)
+    c, o = kernel.shape[2:]
     for kh, kw, where in window_offsets(kernel.shape[:2], stride, dy.shape[1:3]):
+        dkernel[kh, kw] = x_padded[where].reshape(-1, c).T @ dy.reshape(-1, o)
         dx_padded[where] += dy @ kernel[kh, kw].T
-    return crop(dx_padded, pad), np.ascontiguousarray(dkernel)
+    return crop(dx_padded, pad), dkernel
 
 
 def depthwise_conv2d(
