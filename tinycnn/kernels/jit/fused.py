@@ -1,8 +1,8 @@
 """Fused kernels: a convolution with all that stands between it and the next one, a few rows at a time.
 
 While a band of rows is in cache it is normalised, passes its ReLU, is convolved, and its statistics are
-taken: each array is read once and written once. `tinycnn.kernels.reference.fused` says the same in terms of
-the plain kernels; `fused_backward` is the way back.
+taken: each array is read once and written once. `tinycnn.kernels.reference.fused` says the same in NumPy, and
+`fused_backward` is the way back.
 """
 
 import numpy as np
