@@ -15,6 +15,7 @@ FLOORS = {
     "fer_demo": 4,
     "tinycnn.kernels": 1,
     "tinycnn.errors": 0,
+    "tinycnn.checks": 0,
     "tinycnn.files": 0,
     "tinycnn._version": 0,
     "tinycnn.layers": 2,
