@@ -214,8 +214,8 @@ def test_a_damaged_archive_is_reported(tmp_path, compression, damage):
     ("names", "message"),
     [
         ((), "expected one .csv file in the archive, found nothing"),
-        (("a.txt",), "found a.txt"),
-        (("train.csv", "test.csv"), "found train.csv, test.csv; unpack it and choose one"),
+        (("a.txt",), "found 'a.txt'"),
+        (("train.csv", "test.csv"), "found 'train.csv, test.csv'; unpack it and choose one"),
     ],
 )
 def test_an_archive_without_exactly_one_table_is_refused(tmp_path, names, message):
@@ -227,7 +227,7 @@ def test_an_encrypted_archive_is_refused(tmp_path):
     content = bytearray(zipped(b"emotion,pixels\n", ("a.csv",)))
     content[6] |= 1  # the flag for encryption, in the member's header and in the directory
     content[content.index(b"PK\x01\x02") + 8] |= 1
-    with pytest.raises(DataError, match=r"a\.csv cannot be unpacked here"):
+    with pytest.raises(DataError, match=r"cannot be unpacked here \(.*encrypted"):
         read_csv(write(tmp_path, bytes(content)))
 
 

@@ -65,7 +65,7 @@ def test_damaged_files_are_listed(tmp_path):
     put(tmp_path / "sad" / "whole.png")
     for number in range(12):
         (tmp_path / "sad" / f"text{number:02}.png").write_bytes(b"not an image")
-    with pytest.raises(DataError, match="12 of 13 files are damaged or no images") as error:
+    with pytest.raises(DataError, match="12 of 13 files cannot be read as images") as error:
         read_folder(tmp_path)
     assert str(tmp_path / "sad" / "text00.png") in str(error.value)
     assert "text09" in str(error.value)
@@ -79,13 +79,13 @@ def test_an_image_cut_short_is_damaged(tmp_path, content, suffix):
     path = tmp_path / "sad" / f"1{suffix}"
     put(path, np.random.default_rng(0).integers(0, 256, (48, 48), dtype=np.uint8))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if content == "half" else content)
-    with pytest.raises(DataError, match="1 of 1 files are damaged"):
+    with pytest.raises(DataError, match="1 of 1 files cannot be read as images"):
         read_folder(tmp_path)
 
 
 def test_a_folder_within_an_emotions_folder_is_not_skipped(tmp_path):
     put(tmp_path / "sad" / "more" / "1.png")
-    with pytest.raises(DataError, match="1 of 1 files are damaged or no images"):
+    with pytest.raises(DataError, match="1 of 1 files cannot be read as images"):
         read_folder(tmp_path)
 
 
