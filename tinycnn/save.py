@@ -31,7 +31,7 @@ REGISTRY: dict[str, type[Layer]] = {
 
 FORMAT = "tinycnn-1"
 #: No file has a longer header: a large model's takes some kB, and a lie would cost memory.
-MAX_HEADER = 1 << 24
+MAX_HEADER = 1 << 22
 #: No description is a deeper tree; a chain of layers within another adds two.
 MAX_DEPTH = 100
 
@@ -107,7 +107,7 @@ def load(path: str | os.PathLike) -> Sequential:
         OSError: the file cannot be read.
     """
     path = Path(path)
-    info, arrays = _read(path)
+    info, entries = _read(path)
     try:
         with placeholders():
             model = _build(info["architecture"])
@@ -116,7 +116,7 @@ def load(path: str | os.PathLike) -> Sequential:
     if not isinstance(model, Sequential):
         raise FileFormatError(f"{path}: its architecture is a {type(model).__name__}, expected a Sequential")
     try:
-        _check_arrays(arrays, {**model.params, **model.state})
+        arrays = _arrays(entries, {**model.params, **model.state})
     except ConfigError as error:
         raise FileFormatError(f"{path}: {error}") from error
     for name, layer in model.walk():
@@ -136,15 +136,15 @@ def load_info(path: str | os.PathLike) -> dict[str, Any]:
     return _read(Path(path))[0]
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return the description and the arrays of a file, each sound in itself."""
+def _read(path: Path) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]:
+    """Return the description of a file, and its arrays: names, each with {"dtype", "shape", "data"}."""
     data = path.read_bytes()
     try:
         length = _header_length(data)
         if length > MAX_HEADER:
             raise ValueError(f"its header claims {length} bytes, expected at most {MAX_HEADER}")
         entries = deserialize(data)  # checks places and shapes against the file's length
-        metadata = _parse(data[8 : 8 + length]).get("__metadata__", {})
+        metadata = _parse(data[8 : 8 + length]).get("__metadata__") or {}
     except (SafetensorError, struct.error, ValueError, RecursionError) as error:
         raise FileFormatError(
             f"{path}: not a whole safetensors file ({error}): save or download it again"
@@ -160,7 +160,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         raise FileFormatError(f"{path}: its description is damaged: {error}") from error
     if not isinstance(info, dict) or not isinstance(info.get("architecture"), dict):
         raise FileFormatError(f"{path}: its description has no architecture")
-    return info, {name: _array(path, name, entry) for name, entry in entries}
+    return info, entries
 
 
 def _header_length(data: bytes) -> int:
@@ -178,23 +178,27 @@ def _parse(text: bytes | str) -> Any:
     return json.loads(text, object_pairs_hook=unique)
 
 
-def _array(path: Path, name: str, entry: dict[str, Any]) -> np.ndarray:
-    dtype = _DTYPES.get(entry["dtype"])
-    if dtype is None:
-        raise FileFormatError(f"{path}: {name} is {entry['dtype']}: expected all arrays as F32 or all as F64")
-    return np.frombuffer(entry["data"], dtype).reshape(entry["shape"]).astype(dtype.newbyteorder("="))
+def _arrays(entries: list[tuple[str, dict[str, Any]]], own: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the arrays of a file, which must have the names and shapes of a model's own.
 
-
-def _check_arrays(arrays: dict[str, np.ndarray], own: dict[str, np.ndarray]) -> None:
-    """Raise a ConfigError unless a file's arrays can take the place of a model's own."""
-    if odd := sorted(own.keys() ^ arrays.keys()):
+    Raises:
+        ConfigError: they have not, or dtypes are mixed or not float32 or float64, or a number is not finite.
+    """
+    file = dict(entries)
+    if odd := sorted(own.keys() ^ file.keys()):
         raise ConfigError(f"arrays do not match the architecture: {', '.join(odd[:5])}")
-    if len({array.dtype for array in arrays.values()}) > 1:
-        raise ConfigError("some arrays are float32 and some float64: expected all alike")
-    for name, array in arrays.items():
-        if array.shape != own[name].shape:
-            raise ConfigError(f"{name} has shape {array.shape}, its architecture needs {own[name].shape}")
-        _check_finite(name, array)
+    dtypes = {entry["dtype"] for entry in file.values()}
+    if len(dtypes) > 1 or not dtypes <= _DTYPES.keys():
+        raise ConfigError(f"arrays are {', '.join(sorted(dtypes))}: expected all F32 or all F64")
+    arrays = {}
+    for name, entry in file.items():
+        shape, dtype = tuple(entry["shape"]), _DTYPES[entry["dtype"]]
+        if shape != own[name].shape:
+            raise ConfigError(f"{name} has shape {shape}, its architecture needs {own[name].shape}")
+        stored = np.frombuffer(entry["data"], dtype).reshape(shape)
+        arrays[name] = stored.astype(dtype.newbyteorder("="))
+        _check_finite(name, stored)
+    return arrays
 
 
 def _check_finite(name: str, array: np.ndarray) -> None:

@@ -23,7 +23,11 @@ def check(condition: bool, name: str, value: object, expected: str) -> None:
 
 def number(value: Any) -> float:
     """Return a real number as a float, and NaN, which no range contains, for anything else."""
-    return float(value) if isinstance(value, Real) else math.nan
+    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _check_rate(name: str, value: float) -> None:
@@ -31,7 +35,7 @@ def _check_rate(name: str, value: float) -> None:
 
 
 def _check_steps(steps: int) -> None:
-    check(isinstance(steps, Integral) and steps > 0, "steps", steps, "a whole number of at least 1")
+    check(_is_whole(steps) and steps > 0, "steps", steps, "a whole number of at least 1")
 
 
 @dataclass
@@ -114,7 +118,7 @@ class Cosine(Schedule):
     def __post_init__(self) -> None:
         _check_rate("lr", self.lr)
         _check_steps(self.steps)
-        whole = isinstance(self.warmup, Integral)
+        whole = _is_whole(self.warmup)
         check(whole and 0 <= self.warmup < self.steps, "warmup", self.warmup, f"0 to {self.steps - 1} steps")
         check(0 <= number(self.final) <= self.lr, "final", self.final, f"a rate from 0 to lr = {self.lr}")
 
@@ -196,7 +200,7 @@ class ReduceOnPlateau(Schedule):
     def __post_init__(self) -> None:
         _check_rate("lr", self.lr)
         check(0 < number(self.factor) < 1, "factor", self.factor, "more than 0, less than 1")
-        whole = isinstance(self.patience, Integral)
+        whole = _is_whole(self.patience)
         check(whole and self.patience >= 0, "patience", self.patience, "a whole number, 0 or more")
         check(0 <= number(self.min_lr) <= self.lr, "min_lr", self.min_lr, f"a rate from 0 to lr = {self.lr}")
         check(0 <= number(self.threshold) < 1, "threshold", self.threshold, "at least 0, less than 1")

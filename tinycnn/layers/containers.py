@@ -1,6 +1,6 @@
 """Layers made of layers: a chain, and a detour."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ class Sequential(Composite):
     """
 
     def __init__(self, layers: Sequence[Layer] | Mapping[str, Layer]) -> None:
-        if not isinstance(layers, Iterable):
+        if not isinstance(layers, Sequence | Mapping):
             refuse("layers", layers, "a list of layers, or a dict from name to layer")
         named = layers if isinstance(layers, Mapping) else {str(i): layer for i, layer in enumerate(layers)}
         if not named:

@@ -206,6 +206,7 @@ class SeparableConv2D(Composite):
         rng: Seed = None,
     ) -> None:
         check_positive(in_channels=in_channels, out_channels=out_channels)
+        check_size((in_channels, out_channels), "in_channels and out_channels")
         rng = generator(rng)
         self.depthwise = DepthwiseConv2D(in_channels, kernel_size, stride, padding, False, init, l2, rng)
         self.pointwise = Conv2D(in_channels, out_channels, 1, 1, "valid", bias, init, l2, rng)
