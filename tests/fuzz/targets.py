@@ -94,11 +94,8 @@ def png_pixels(data: bytes) -> np.ndarray:
         place += 12 + length
         if kind == b"IEND":
             break
-    lines = (
-        np.frombuffer(zlib.decompressobj().decompress(packed), np.uint8)[: 48 * 49]
-        .reshape(48, 49)
-        .astype(int)
-    )
+    raw = zlib.decompressobj().decompress(packed, 48 * 49)  # what follows is nobody's concern
+    lines = np.frombuffer(raw, np.uint8).reshape(48, 49).astype(int)
     image = np.zeros((49, 49), int)  # with a row and a column of zeros before the first
     for y, (kind, *differences) in enumerate(lines.tolist(), 1):
         for x, difference in enumerate(differences, 1):
