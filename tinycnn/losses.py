@@ -49,6 +49,8 @@ class SoftmaxCrossEntropy:
             DTypeError: logits are not float32 or float64, or labels not integers.
             ConfigError: a label is not a class, or the number of class weights is not K.
         """
+        if isinstance(labels, np.ma.MaskedArray):
+            raise DTypeError("labels have a mask: leave out what is masked, images and labels alike")
         labels = np.asarray(labels)
         if not isinstance(logits, np.ndarray) or logits.dtype not in (np.float32, np.float64):
             found = logits.dtype if isinstance(logits, np.ndarray) else type(logits).__name__
