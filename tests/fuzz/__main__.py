@@ -91,6 +91,7 @@ def run_at_random(options: argparse.Namespace) -> None:
         signal.alarm(0)
         if number % 10_000 == 0:
             print(f"{number} inputs, {finds} finds, {time.monotonic() - began:.0f} s", flush=True)
+    sys.exit(1 if finds else 0)
 
 
 if __name__ == "__main__":

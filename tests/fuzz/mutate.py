@@ -11,74 +11,23 @@ import zlib
 from typing import Any
 
 #: Pieces of text that readers stumble over.
-TOKENS = [
-    b"",
-    b"\0",
-    b"\n",
-    b"\r",
-    b"\n\n",
-    b",",
-    b'"',
-    b" ",
-    b"256",
-    b"-1",
-    b"3.5",
-    b"nan",
-    b"1e9",
-    b"0" * 30,
-    b"\xef\xbb\xbf",
-    b"\xff\xfe",
-    b"emotion",
-    b"pixels",
-    b"Usage",
-    b"Training",
-    b"7",
-    b"99999999999999999999",
-    "٣".encode(),
-    b"\xff\xff\xff\xff",
-    b"\x7f\xff\xff\xff",
-    b"\0\0\0\0",
-    b"IHDR",
-    b"IDAT",
-    b"PLTE",
-    b"tRNS",
-    b"{",
-    b"]",
-]
+TOKENS = b'" , 256 -1 3.5 nan 1e9 7 99999999999999999999 emotion pixels Usage Training { ]'.split()
+TOKENS += [b"IHDR", b"IDAT", b"PLTE", b"tRNS"]
+TOKENS += [b"", b"\0", b"\n", b"\r", b"\n\n", b" ", b"0" * 30, b"\xef\xbb\xbf", b"\xff\xfe", "٣".encode()]
+TOKENS += [b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\0"]
 
 #: Values to put anywhere into JSON.
-VALUES: list[Any] = [
-    None,
-    True,
-    0,
-    -1,
-    1,
-    2,
-    3.5,
-    2**31,
-    2**63,
-    10**30,
-    1e308,
-    float("nan"),
-    "",
-    "same",
-    "F16",
-    "F64",
-    "F32",
-    "BF16",
-    "Dense",
-    "Sequential",
-    "glorot",
-    [],
+VALUES: list[Any] = [None, True, 0, -1, 1, 2, 3.5, 2**31, 2**63, 10**30, 1e308, float("nan"), [], {}]
+VALUES += ["", "same", "F16", "F64", "F32", "BF16", "Dense", "Sequential", "glorot"]
+VALUES += [
     [1, 2],
     [0, 0],
     [2**62, 4],
     [0, 2**62, 2**62],
-    {},
     {"type": "ReLU"},
-    {"type": "Dense", "in_features": 10**9, "out_features": 10**9},
     {"type": "Sequential", "layers": {}},
 ]
+VALUES += [{"type": "Dense", "in_features": 10**9, "out_features": 10**9}]
 
 
 def mutate(data: bytes, rng: random.Random) -> bytes:

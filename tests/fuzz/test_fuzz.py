@@ -66,3 +66,9 @@ def test_damaged_files(target, number, seed, rounds):
     for _ in range(rounds):
         content = mutate(content, rng)
     check(content)
+
+
+def test_the_command_runs(tmp_path):
+    command = [sys.executable, "-m", "tests.fuzz", "image", "--inputs", "50", "--finds", str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=CORPUS.parents[2], check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
