@@ -8,7 +8,7 @@ import numpy as np
 from tinycnn.errors import ConfigError, DTypeError
 from tinycnn.kernels.memory import scratch
 from tinycnn.optimizers import Arrays, check_alike
-from tinycnn.schedules import check
+from tinycnn.schedules import check, number
 
 
 class ExponentialMovingAverage:
@@ -43,7 +43,7 @@ class ExponentialMovingAverage:
     """
 
     def __init__(self, decay: float = 0.999) -> None:
-        check(0 <= decay < 1, "decay", decay, "at least 0, less than 1, such as 0.999")
+        check(0 <= number(decay) < 1, "decay", decay, "at least 0, less than 1, such as 0.999")
         self.decay = float(decay)
         self.updates = 0
         self.averages: dict[str, np.ndarray] = {}

@@ -1,6 +1,7 @@
 """Writing files that are complete or not there at all."""
 
 import os
+import threading
 from pathlib import Path
 
 
@@ -12,7 +13,7 @@ def replace_file(path: Path, content: bytes) -> None:
     Raises:
         OSError: the file cannot be written; whatever was at `path` is still there.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")  # nobody else's
     try:
         with temporary.open("wb") as file:
             file.write(content)

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from tinycnn.checks import is_number, refuse
 from tinycnn.errors import ConfigError, DTypeError, ShapeError
 from tinycnn.kernels import active
 
@@ -28,23 +29,10 @@ class SoftmaxCrossEntropy:
     """
 
     def __init__(self, label_smoothing: float = 0.0, class_weights: Any = None) -> None:
-        if not (isinstance(label_smoothing, int | float) and 0 <= label_smoothing < 1):
-            raise ConfigError(f"label_smoothing={label_smoothing!r}: expected at least 0 and less than 1")
+        if not (is_number(label_smoothing) and 0 <= label_smoothing < 1):
+            refuse("label_smoothing", label_smoothing, "at least 0 and less than 1")
         self.label_smoothing = label_smoothing
-        self.class_weights = None
-        if class_weights is not None:
-            weights = np.asarray(class_weights, np.float64)
-            if (
-                weights.ndim != 1
-                or not np.isfinite(weights).all()
-                or (weights < 0).any()
-                or not weights.any()
-            ):
-                raise ConfigError(
-                    f"class_weights={class_weights!r}: expected one finite number of at least 0 per class, "
-                    "not all of them 0"
-                )
-            self.class_weights = weights
+        self.class_weights = None if class_weights is None else _checked_weights(class_weights)
 
     def __call__(self, logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the loss in nats and its gradient.
@@ -57,12 +45,17 @@ class SoftmaxCrossEntropy:
             The loss, and dlogits (N, K).
 
         Raises:
-            ShapeError: logits are not (N, K), or labels not (N,).
-            DTypeError: labels are not integers.
+            ShapeError: logits are not (N, K), or labels not (N,), or N is 0.
+            DTypeError: logits are not float32 or float64, or labels not integers.
             ConfigError: a label is not a class, or the number of class weights is not K.
         """
+        if isinstance(labels, np.ma.MaskedArray):
+            raise DTypeError("labels have a mask: leave out what is masked, images and labels alike")
         labels = np.asarray(labels)
-        if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        if not isinstance(logits, np.ndarray) or logits.dtype not in (np.float32, np.float64):
+            found = logits.dtype if isinstance(logits, np.ndarray) else type(logits).__name__
+            raise DTypeError(f"logits are {found}: expected an array of float32 or float64")
+        if logits.ndim != 2 or labels.shape != logits.shape[:1] or len(labels) == 0:
             raise ShapeError(
                 f"expected logits (N, K) and labels (N,), found {logits.shape} and {labels.shape}"
             )
@@ -90,3 +83,15 @@ class SoftmaxCrossEntropy:
                 f"class_weights has {len(self.class_weights)} numbers, the model has {classes} outputs"
             )
         return self.class_weights[labels]
+
+
+def _checked_weights(class_weights: Any) -> np.ndarray:
+    """Float64, (K,)."""
+    try:
+        weights = np.asarray(class_weights, np.float64)
+    except (TypeError, ValueError):  # no numbers, or rows of different lengths
+        weights = np.empty(0)
+    if weights.ndim != 1 or not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+        expected = "one finite number of at least 0 per class, not all of them 0"
+        refuse("class_weights", class_weights, expected)
+    return weights

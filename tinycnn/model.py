@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tinycnn import layers, train
+from tinycnn.checks import check_shape
 from tinycnn.errors import ConfigError
 from tinycnn.layers.base import Layer, Shape
 from tinycnn.summary import summary
@@ -40,8 +41,9 @@ class Sequential(layers.Sequential):
         self, layers: Sequence[Layer] | Mapping[str, Layer], input_shape: Sequence[int] | None = None
     ) -> None:
         super().__init__(layers)
-        self.input_shape: Shape | None = None if input_shape is None else tuple(input_shape)
-        if self.input_shape is not None:
+        self.input_shape: Shape | None = None
+        if input_shape is not None:
+            self.input_shape = check_shape(input_shape, "input_shape")
             self.output_shape(self.input_shape)
 
     def config(self) -> dict[str, Any]:
@@ -55,7 +57,7 @@ class Sequential(layers.Sequential):
             ConfigError: no input shape, here or in the constructor.
             ShapeError: a layer cannot take what it is given.
         """
-        shape = self.input_shape if input_shape is None else tuple(input_shape)
+        shape = self.input_shape if input_shape is None else check_shape(input_shape, "input_shape")
         if shape is None:
             raise ConfigError("the input's shape is unknown: use model.summary((48, 48, 1)) or the like")
         return summary(self, shape)

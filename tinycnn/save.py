@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
+from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save as save_tensors
 
 from tinycnn import layers
@@ -20,6 +19,7 @@ from tinycnn._version import __version__
 from tinycnn.errors import ConfigError, FileFormatError, TinyCNNError
 from tinycnn.files import replace_file
 from tinycnn.layers.base import Layer
+from tinycnn.layers.initializers import placeholders
 from tinycnn.model import Sequential
 
 #: Layers that a file may name. A subclass of the user's own is added with `register`.
@@ -30,6 +30,12 @@ REGISTRY: dict[str, type[Layer]] = {
 } | {"Sequential": Sequential}
 
 FORMAT = "tinycnn-1"
+#: No file has a longer header: a large model's takes some kB, and a lie would cost memory.
+MAX_HEADER = 1 << 22
+#: No description is a deeper tree; a chain of layers within another adds two.
+MAX_DEPTH = 100
+
+_DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 
 
 def register(kind: type[Layer]) -> type[Layer]:
@@ -64,58 +70,59 @@ def save(
         extra: further metadata, such as ``preprocessing={"mean": 129.5, "std": 65.1}``.
 
     Raises:
-        ConfigError: a layer is not registered, or metadata that JSON cannot hold.
+        ConfigError: what `load` would refuse: a layer is not registered, a weight is NaN or infinite, or
+            metadata are too long or not what JSON can hold.
         OSError: the file cannot be written.
     """
+    if not isinstance(model, Sequential):
+        raise ConfigError(f"model is a {type(model).__name__}: expected a tinycnn.Sequential")
     info = {
+        **extra,
         "version": __version__,
         "architecture": _spec(model),
         "labels": list(labels),
         "metrics": metrics or {},
-        **extra,
     }
     try:
         metadata = {"format": FORMAT, "tinycnn": json.dumps(info)}
     except (TypeError, ValueError) as error:
         raise ConfigError(f"metadata must be what JSON can hold: {error}") from error
     arrays = {name: np.ascontiguousarray(array) for name, array in {**model.params, **model.state}.items()}
-    replace_file(Path(path), save_tensors(arrays, metadata))
+    for name, array in arrays.items():
+        _check_finite(name, array)
+    content = save_tensors(arrays, metadata)
+    if _header_length(content) > MAX_HEADER:
+        raise ConfigError(f"the metadata take more than {MAX_HEADER} bytes: keep them in a file of their own")
+    replace_file(Path(path), content)
 
 
 def load(path: str | os.PathLike) -> Sequential:
     """Return the model that `save` wrote, with its weights. `load_info` gives the rest of the file.
 
+    Whoever wrote the file, reading it takes no more than a few times its size in memory.
+
     Raises:
-        FileFormatError: the file is damaged, of another kind, or names a layer that does not exist here.
+        FileFormatError: the file is damaged, of another kind, names a layer that does not exist here, or has
+            a weight that is NaN or infinite.
         OSError: the file cannot be read.
     """
     path = Path(path)
-    info, arrays = _read(path)
+    info, entries = _read(path)
     try:
-        model = _build(info["architecture"])
-    except (TinyCNNError, TypeError, ValueError, KeyError) as error:
+        with placeholders():
+            model = _build(info["architecture"])
+    except (TinyCNNError, TypeError, ValueError) as error:
         raise FileFormatError(f"{path}: its architecture cannot be built: {error}") from error
     if not isinstance(model, Sequential):
         raise FileFormatError(f"{path}: its architecture is a {type(model).__name__}, expected a Sequential")
-    own = {**model.params, **model.state}
-    if own.keys() != arrays.keys():
-        odd = sorted(own.keys() ^ arrays.keys())
-        raise FileFormatError(f"{path}: arrays do not match the architecture: {', '.join(odd[:5])}")
-    dtypes = {array.dtype for array in arrays.values()}
-    if len(dtypes) > 1 or not dtypes <= {np.dtype(np.float32), np.dtype(np.float64)}:
-        raise FileFormatError(
-            f"{path}: arrays are {sorted(map(str, dtypes))}: expected all float32 or float64"
-        )
-    for name, array in arrays.items():
-        if array.shape != own[name].shape:
-            raise FileFormatError(
-                f"{path}: {name} has shape {array.shape}, its architecture needs {own[name].shape}"
-            )
-    if np.dtype(np.float64) in dtypes:
-        model = model.astype(np.float64)
-        own = {**model.params, **model.state}
-    for name, array in arrays.items():
-        own[name][...] = array
+    try:
+        arrays = _arrays(entries, {**model.params, **model.state})
+    except ConfigError as error:
+        raise FileFormatError(f"{path}: {error}") from error
+    for name, layer in model.walk():
+        if not layer.children():
+            for own in (layer.params, layer.state):
+                own.update({key: arrays[f"{name}.{key}"] for key in own})
     return model
 
 
@@ -129,13 +136,16 @@ def load_info(path: str | os.PathLike) -> dict[str, Any]:
     return _read(Path(path))[0]
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _read(path: Path) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]:
+    """Return the description of a file, and its arrays: names, each with {"dtype", "shape", "data"}."""
     data = path.read_bytes()
     try:
-        arrays = load_tensors(data)  # checks the header against the file's length before it allocates
-        (length,) = struct.unpack("<Q", data[:8])
-        metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
-    except (SafetensorError, struct.error, ValueError, KeyError) as error:
+        length = _header_length(data)
+        if length > MAX_HEADER:
+            raise ValueError(f"its header claims {length} bytes, expected at most {MAX_HEADER}")
+        entries = deserialize(data)  # checks places and shapes against the file's length
+        metadata = _parse(data[8 : 8 + length]).get("__metadata__") or {}
+    except (SafetensorError, struct.error, ValueError, RecursionError) as error:
         raise FileFormatError(
             f"{path}: not a whole safetensors file ({error}): save or download it again"
         ) from error
@@ -145,35 +155,91 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             f"(format {metadata.get('format')!r}, expected {FORMAT!r})"
         )
     try:
-        info = json.loads(metadata["tinycnn"])
-    except (KeyError, ValueError) as error:
+        info = _parse(metadata["tinycnn"])
+    except (KeyError, ValueError, RecursionError) as error:
         raise FileFormatError(f"{path}: its description is damaged: {error}") from error
     if not isinstance(info, dict) or not isinstance(info.get("architecture"), dict):
         raise FileFormatError(f"{path}: its description has no architecture")
-    return info, arrays
+    return info, entries
 
 
-def _spec(value: Any) -> Any:
+def _header_length(data: bytes) -> int:
+    return struct.unpack("<Q", data[:8])[0]
+
+
+def _parse(text: bytes | str) -> Any:
+    """Read JSON in which no object has a name twice: readers differ in which of the two they take."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(result := dict(pairs)) < len(pairs):
+            raise ValueError("a name stands twice in one object")
+        return result
+
+    return json.loads(text, object_pairs_hook=unique)
+
+
+def _arrays(entries: list[tuple[str, dict[str, Any]]], own: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the arrays of a file, which must have the names and shapes of a model's own.
+
+    Raises:
+        ConfigError: they have not, or dtypes are mixed or not float32 or float64, or a number is not finite.
+    """
+    file = dict(entries)
+    if odd := sorted(own.keys() ^ file.keys()):
+        raise ConfigError(f"arrays do not match the architecture: {', '.join(odd[:5])}")
+    dtypes = {entry["dtype"] for entry in file.values()}
+    if len(dtypes) > 1 or not dtypes <= _DTYPES.keys():
+        raise ConfigError(f"arrays are {', '.join(sorted(dtypes))}: expected all F32 or all F64")
+    arrays = {}
+    for name, entry in file.items():
+        shape, dtype = tuple(entry["shape"]), _DTYPES[entry["dtype"]]
+        if shape != own[name].shape:
+            raise ConfigError(f"{name} has shape {shape}, its architecture needs {own[name].shape}")
+        stored = np.frombuffer(entry["data"], dtype).reshape(shape)
+        arrays[name] = stored.astype(dtype.newbyteorder("="))
+        _check_finite(name, stored)
+    return arrays
+
+
+def _check_finite(name: str, array: np.ndarray) -> None:
+    if not np.isfinite(array).all():
+        place = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
+        raise ConfigError(
+            f"{name}{list(place)} is {array[place]}: expected finite weights; the training has diverged, "
+            "use a model from before, or a lower learning rate"
+        )
+
+
+def _check_depth(depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise ConfigError("layers, or arguments, lie too deep within one another: expected a flatter model")
+
+
+def _spec(value: Any, depth: int = 0) -> Any:
     """Return a layer as {"type": name, arguments...}, and what contains layers with them replaced so."""
+    _check_depth(depth)
     if isinstance(value, Layer):
         name = type(value).__name__
         if name not in REGISTRY:
             raise ConfigError(f"a file cannot name {name!r}: call tinycnn.register({name}) first")
-        return {"type": name, **{key: _spec(argument) for key, argument in value.config().items()}}
+        return {"type": name, **{key: _spec(item, depth + 1) for key, item in value.config().items()}}
     if isinstance(value, dict):
-        return {key: _spec(argument) for key, argument in value.items()}
+        return {key: _spec(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_spec(item, depth + 1) for item in value]
     return value
 
 
-def _build(spec: Any) -> Any:
-    """Undo `_spec`."""
+def _build(spec: Any, depth: int = 0) -> Any:
+    """Undo `_spec`; lists become tuples."""
+    _check_depth(depth)
     if isinstance(spec, list):
-        return tuple(_build(item) for item in spec)
+        return tuple(_build(item, depth + 1) for item in spec)
     if not isinstance(spec, dict):
         return spec
-    arguments = {key: _build(value) for key, value in spec.items() if key != "type"}
+    arguments = {key: _build(value, depth + 1) for key, value in spec.items() if key != "type"}
     if "type" not in spec:
         return arguments
-    if spec["type"] not in REGISTRY:
+    if not isinstance(spec["type"], str) or spec["type"] not in REGISTRY:
         raise ConfigError(f"unknown layer {spec['type']!r}")
     return REGISTRY[spec["type"]](**arguments)

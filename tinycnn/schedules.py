@@ -21,13 +21,21 @@ def check(condition: bool, name: str, value: object, expected: str) -> None:
         raise ConfigError(f"{name} is {value!r}: expected {expected}")
 
 
+def number(value: Any) -> float:
+    """Return a real number as a float, and NaN, which no range contains, for anything else."""
+    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def _check_rate(name: str, value: float) -> None:
-    positive = isinstance(value, Real) and 0 < value < math.inf
-    check(positive, name, value, "a learning rate, a positive number such as 0.01")
+    check(0 < number(value) < math.inf, name, value, "a learning rate, a positive number such as 0.01")
 
 
 def _check_steps(steps: int) -> None:
-    check(isinstance(steps, Integral) and steps > 0, "steps", steps, "a whole number of at least 1")
+    check(_is_whole(steps) and steps > 0, "steps", steps, "a whole number of at least 1")
 
 
 @dataclass
@@ -110,9 +118,9 @@ class Cosine(Schedule):
     def __post_init__(self) -> None:
         _check_rate("lr", self.lr)
         _check_steps(self.steps)
-        whole = isinstance(self.warmup, Integral)
+        whole = _is_whole(self.warmup)
         check(whole and 0 <= self.warmup < self.steps, "warmup", self.warmup, f"0 to {self.steps - 1} steps")
-        check(0 <= self.final <= self.lr, "final", self.final, f"a rate from 0 to lr = {self.lr}")
+        check(0 <= number(self.final) <= self.lr, "final", self.final, f"a rate from 0 to lr = {self.lr}")
 
     def __call__(self, step: int) -> float:
         """Return the rate of the step that follows `step` others."""
@@ -146,11 +154,10 @@ class OneCycle(Schedule):
     def __post_init__(self) -> None:
         _check_rate("max_lr", self.max_lr)
         _check_steps(self.steps)
-        check(
-            0 <= self.warmup_fraction < 1, "warmup_fraction", self.warmup_fraction, "at least 0, less than 1"
-        )
-        check(1 <= self.start_div < math.inf, "start_div", self.start_div, "a divisor of at least 1")
-        check(1 <= self.final_div < math.inf, "final_div", self.final_div, "a divisor of at least 1")
+        fraction = self.warmup_fraction
+        check(0 <= number(fraction) < 1, "warmup_fraction", fraction, "at least 0, less than 1")
+        check(1 <= number(self.start_div) < math.inf, "start_div", self.start_div, "a divisor of at least 1")
+        check(1 <= number(self.final_div) < math.inf, "final_div", self.final_div, "a divisor of at least 1")
 
     def __call__(self, step: int) -> float:
         """Return the rate of the step that follows `step` others."""
@@ -192,11 +199,11 @@ class ReduceOnPlateau(Schedule):
 
     def __post_init__(self) -> None:
         _check_rate("lr", self.lr)
-        check(0 < self.factor < 1, "factor", self.factor, "more than 0, less than 1")
-        whole = isinstance(self.patience, Integral)
+        check(0 < number(self.factor) < 1, "factor", self.factor, "more than 0, less than 1")
+        whole = _is_whole(self.patience)
         check(whole and self.patience >= 0, "patience", self.patience, "a whole number, 0 or more")
-        check(0 <= self.min_lr <= self.lr, "min_lr", self.min_lr, f"a rate from 0 to lr = {self.lr}")
-        check(0 <= self.threshold < 1, "threshold", self.threshold, "at least 0, less than 1")
+        check(0 <= number(self.min_lr) <= self.lr, "min_lr", self.min_lr, f"a rate from 0 to lr = {self.lr}")
+        check(0 <= number(self.threshold) < 1, "threshold", self.threshold, "at least 0, less than 1")
         self._current = self.lr
         self._best = math.inf
         self._bad_epochs = 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fer_demo.data.cache import read_cache, write_cache
-from fer_demo.data.dataset import EMOTIONS, IMAGE_SIZE, USAGES, Dataset, content_digest
+from fer_demo.data.dataset import EMOTIONS, IMAGE_SIZE, USAGES, Dataset, content_digest, display_name
 from fer_demo.data.faces import program_digest, synthetic_faces
 from fer_demo.data.fer2013 import Table, read_csv
 from fer_demo.data.folders import read_folder
@@ -31,9 +31,15 @@ def load(source: str | Path | None = None, *, cache: bool = True) -> Dataset:
     if source is None:
         return _load_synthetic(cache)
     path = Path(source)
-    if path.is_dir():
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be looked at ({error}); check the name and its permissions"
+        ) from error
+    if is_folder:
         return read_folder(path)
-    if not path.is_file():
+    if not is_file:
         raise DataError(
             f"{path}: no such file or folder; expected a CSV file of FER2013 or a folder of images"
         )
@@ -60,7 +66,7 @@ def _load_csv(path: Path, cache: bool) -> Dataset:
         raise DataError(f"{path}: cannot be read ({error}); check its permissions") from error
     table = _kept(sha256, partial(read_csv, path), cache)
     usage = None if table.usage is None else np.array(USAGES)[table.usage]
-    return Dataset(table.images, table.labels.astype(np.int64), path.name, sha256, usage)
+    return Dataset(table.images, table.labels.astype(np.int64), display_name(path.name), sha256, usage)
 
 
 def _kept(sha256: str, make: Callable[[], Table], cache: bool) -> Table:

@@ -11,8 +11,9 @@ from typing import IO, cast
 
 from fer_demo.errors import DataError
 
-#: What the standard library raises for files that cannot be read, are cut short or are damaged.
-_UNREADABLE = (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+#: What the standard library raises for files that cannot be read, are cut short or damaged, or claim that
+#: unpacking them takes gigabytes.
+_UNREADABLE = (EOFError, OSError, MemoryError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 
 
 @contextmanager
@@ -34,7 +35,7 @@ def open_text(path: Path) -> Iterator[IO[bytes]]:
             elif magic == b"\xfd7zXZ\x00":
                 yield stack.enter_context(lzma.open(file))
             elif magic.startswith(b"PK"):
-                yield stack.enter_context(_open_member(stack.enter_context(zipfile.ZipFile(file))))
+                yield stack.enter_context(_open_member(file, stack))
             else:
                 yield file
     except _UNREADABLE as error:
@@ -42,13 +43,18 @@ def open_text(path: Path) -> Iterator[IO[bytes]]:
         raise DataError(f"cannot be read to the end ({reason}); check or download it again") from error
 
 
-def _open_member(archive: zipfile.ZipFile) -> IO[bytes]:
+def _open_member(file: IO[bytes], stack: ExitStack) -> IO[bytes]:
+    try:
+        archive = stack.enter_context(zipfile.ZipFile(file))
+        return archive.open(_only_table(archive))
+    except (RuntimeError, UnicodeDecodeError) as error:  # encrypted, unknown to Python, or a garbled name
+        raise DataError(f"the archive cannot be unpacked here ({error}); unpack it first") from error
+
+
+def _only_table(archive: zipfile.ZipFile) -> str:
     members = [name for name in archive.namelist() if not name.startswith("__MACOSX/")]
     tables = [name for name in members if name.lower().endswith(".csv")]
     if len(tables) != 1:
-        found = ", ".join(members[:10]) or "nothing"
+        found = repr(", ".join(members[:10])[:200]) if members else "nothing"
         raise DataError(f"expected one .csv file in the archive, found {found}; unpack it and choose one")
-    try:
-        return archive.open(tables[0])
-    except RuntimeError as error:  # encrypted, or a compression method that Python does not know
-        raise DataError(f"{tables[0]} cannot be unpacked here ({error}); unpack it first") from error
+    return tables[0]

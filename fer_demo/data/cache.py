@@ -16,6 +16,7 @@ from platformdirs import user_cache_dir
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
+from fer_demo.data.dataset import EMOTIONS, IMAGE_SIZE, USAGES
 from fer_demo.data.fer2013 import Table
 from tinycnn.files import replace_file
 
@@ -30,14 +31,26 @@ def cache_file(sha256: str) -> Path:
 
 
 def read_cache(sha256: str) -> Table | None:
-    """What `write_cache` kept under this digest; None if there is nothing, or it is damaged."""
+    """What `write_cache` kept under this digest; None if there is nothing, or it is damaged or foreign."""
     try:
         arrays = load_file(cache_file(sha256))
         table = Table(arrays["images"], arrays["labels"], arrays.get("usage"))
-        intact = np.array_equal(arrays["checksum"], _checksum(table))
-    except (OSError, SafetensorError, KeyError):
+        intact = _is_table(table) and np.array_equal(arrays["checksum"], _checksum(table))
+    except (OSError, SafetensorError, KeyError, ValueError):
         return None
     return table if intact else None
+
+
+def _is_table(table: Table) -> bool:
+    """Whether the arrays are such as `read_csv` makes."""
+    n = len(table.images)
+    codes = [(table.labels, EMOTIONS)] + ([] if table.usage is None else [(table.usage, USAGES)])
+    return (
+        n > 0
+        and table.images.shape == (n, IMAGE_SIZE, IMAGE_SIZE, 1)
+        and table.images.dtype == np.uint8
+        and all(code.shape == (n,) and code.dtype == np.uint8 and code.max() < len(of) for code, of in codes)
+    )
 
 
 def write_cache(sha256: str, table: Table) -> None:

@@ -63,6 +63,8 @@ def split_row(line: bytes, columns: Columns) -> Row:
     if len(cells) != len(columns.names):
         names = ", ".join(columns.names)
         raise BrokenRow(f"the number of columns is {len(cells)}, expected {len(columns.names)} ({names})")
+    if any(cell.count(b'"') % 2 for cell in cells):
+        raise BrokenRow("a quotation mark has no partner in its column")
     label = _code(cells[columns.emotion], _LABELS, "emotion")
     usage = None if columns.usage is None else _code(cells[columns.usage], _USAGES, "Usage")
     return Row(label, _unquote(cells[columns.pixels]), usage)

@@ -44,6 +44,11 @@ class Dataset:
         return {emotion: int(count) for emotion, count in zip(EMOTIONS, counts, strict=True)}
 
 
+def display_name(name: str) -> str:
+    """Return a file's or folder's name for people to read, with a ? for bytes that are no text."""
+    return name.encode(errors="replace").decode()
+
+
 def content_digest(images: np.ndarray, labels: np.ndarray) -> str:
     """SHA-256 of pixels and labels, hexadecimal: the identity of faces that no single file holds.
 

@@ -25,8 +25,8 @@ from tinycnn.kernels.threads import get_threads
 BLOCK_SIZE = 1 << 20
 #: No line is longer; FER2013's have at most 9.3 kB.
 MAX_LINE = 1 << 20
-#: No file holds more text; FER2013 has 0.3 GB, and an archive may unpack to more than any memory holds.
-MAX_TEXT = 4 << 30
+#: No file holds more text; FER2013 has 0.3 GB, and a small archive may unpack to more than any memory holds.
+MAX_TEXT = 1 << 30
 #: How many broken rows one error lists.
 MAX_FAULTS = 5
 
@@ -95,20 +95,19 @@ def read_csv(path: Path, block_size: int = BLOCK_SIZE) -> Table:
 def _blocks(stream: IO[bytes], size: int) -> Iterator[_Block]:
     """Cut what follows the header into blocks of about `size` bytes, without the empty lines at the end."""
     lines: list[bytes] = []
-    first_number, length, after_empty = 2, 0, False
+    first_number, length = 2, 0
     for line in _lines(stream):
         if line.isspace():
-            after_empty = True
-        elif after_empty:  # so the empty line was not at the end: it shall be found, in its place
-            lines.append(b"\n")
+            rest = stream.read(MAX_LINE)
+            if rest and (len(rest) == MAX_LINE or not rest.isspace()):
+                lines.append(b"\n")  # this empty line was not at the end: it shall be found, in its place
             break
-        else:
-            lines.append(line)
-            length += len(line)
-            if length >= size:
-                yield _Block(lines, first_number)
-                first_number += len(lines)
-                lines, length = [], 0
+        lines.append(line)
+        length += len(line)
+        if length >= size:
+            yield _Block(lines, first_number)
+            first_number += len(lines)
+            lines, length = [], 0
     if lines:
         yield _Block(lines, first_number, cut_off=not lines[-1].endswith(b"\n"))
 

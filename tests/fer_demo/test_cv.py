@@ -137,3 +137,41 @@ def test_neither_help_nor_the_first_step_waits_for_a_library_of_later(tmp_path, 
     )
     assert run.stderr.strip() == ending
     assert run.returncode == bool(ending)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--data", "nothing.csv"],
+        ["--data", "text"],
+        ["--data", "empty"],
+        ["--data", "x" * 5000],
+        ["--data", "a\0b"],
+        ["--data", "text/below"],
+        ["--out", "text"],
+        ["--out", "text/below"],
+        ["--folds", "1"],
+        ["--folds", "many"],
+        ["--epochs", "0"],
+        ["--batch-size", "0"],
+        ["--seed", "-1"],
+        ["--seed", "4294967296"],
+        ["--model", "resnet"],
+        ["--backend", "cuda"],
+        ["--nonsense"],
+        ["superfluous"],
+    ],
+    ids=lambda options: " ".join(options)[:30].replace("\0", "0"),
+)
+def test_bad_options_give_one_message_and_exit_code_2(options, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text").write_text("no table")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setattr("sys.argv", ["cv", *options])
+    monkeypatch.setattr(command, "cross_validate", None)  # nothing gets so far
+    with pytest.raises(SystemExit) as stopped:
+        command.run()
+    output = capsys.readouterr()
+    assert stopped.value.code == 2
+    assert "Error" in output.err
+    assert "Traceback" not in output.err + output.out

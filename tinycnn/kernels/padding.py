@@ -5,22 +5,30 @@
 
 from functools import cache
 
-from tinycnn.errors import ConfigError, ShapeError
+from tinycnn.checks import refuse
+from tinycnn.errors import ShapeError
 
 Pad = tuple[tuple[int, int], tuple[int, int]]
 Pair = tuple[int, int]
 
+#: No window, step or margin is longer in pixels: a margin is memory, and all three are 64-bit numbers later.
+MAX_LENGTH = 2**15
 
-def pair(value: int | Pair, name: str, minimum: int = 1) -> Pair:
+
+def pair(value: int | Pair, name: str) -> Pair:
     """Return ``(h, w)`` from one number for both or from two.
 
     Raises:
-        ConfigError: not one or two whole numbers of at least `minimum`.
+        ConfigError: not one or two whole numbers from 1 to `MAX_LENGTH`.
     """
-    both = (value, value) if isinstance(value, int) else tuple(value)
-    if len(both) != 2 or not all(type(v) is int and v >= minimum for v in both):
-        raise ConfigError(f"{name}={value!r}: expected a whole number of at least {minimum}, or two of them")
-    return both
+    both = (value, value) if isinstance(value, int) else value
+    if not isinstance(both, list | tuple) or len(both) != 2 or not all(_is_length(v, 1) for v in both):
+        refuse(name, value, f"a whole number from 1 to {MAX_LENGTH}, or two of them")
+    return both[0], both[1]
+
+
+def _is_length(value: object, minimum: int) -> bool:
+    return type(value) is int and minimum <= value <= MAX_LENGTH
 
 
 def check_padding(padding: str | Pad) -> str | Pad:
@@ -29,18 +37,16 @@ def check_padding(padding: str | Pad) -> str | Pad:
     Raises:
         ConfigError: neither "valid" nor "same" nor ``((top, bottom), (left, right))``.
     """
-    if padding in ("valid", "same"):
+    if isinstance(padding, str) and padding in ("valid", "same"):
         return padding
     try:
         (top, bottom), (left, right) = padding  # type: ignore[str-unpack]
-        if all(type(v) is int and v >= 0 for v in (top, bottom, left, right)):
+        if all(_is_length(v, 0) for v in (top, bottom, left, right)):
             return ((top, bottom), (left, right))  # type: ignore[return-value]
     except (TypeError, ValueError):
         pass
-    raise ConfigError(
-        f"padding={padding!r}: expected 'valid', 'same' or ((top, bottom), (left, right)) "
-        "in whole numbers of at least 0"
-    )
+    expected = "'valid', 'same' or ((top, bottom), (left, right)) in whole numbers"
+    refuse("padding", padding, f"{expected} of at least 0 and at most {MAX_LENGTH}")
 
 
 @cache

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn.errors import ConfigError
+from tinycnn.checks import is_number, refuse
 from tinycnn.kernels import active
 from tinycnn.layers.base import Arrays, Layer
-from tinycnn.layers.initializers import Seed
+from tinycnn.layers.initializers import Seed, generator
 
 
 class ReLU(Layer):
@@ -50,10 +50,10 @@ class Dropout(Layer):
 
     def __init__(self, rate: float = 0.5, rng: Seed = None) -> None:
         super().__init__()
-        if not (isinstance(rate, int | float) and 0 <= rate < 1):
-            raise ConfigError(f"rate={rate!r}: expected a number from 0 up to, but not including, 1")
+        if not (is_number(rate) and 0 <= rate < 1):
+            refuse("rate", rate, "a number from 0 up to, but not including, 1")
         self.rate = rate
-        self.rng = np.random.default_rng(rng)
+        self.rng = generator(rng)
 
     def _forward(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Any]:
         if not train:

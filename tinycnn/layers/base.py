@@ -31,7 +31,7 @@ class Layer:
         self.grads: Arrays = {}
         self.state: Arrays = {}
         self._cache: Any = None
-        self._output_shape: Shape | None = None
+        self._output: tuple[Shape, np.dtype] | None = None  # shape and dtype
 
     def _forward(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Any]:
         """Return the output, and whatever `_backward` will need. x is checked and contiguous."""
@@ -75,31 +75,34 @@ class Layer:
         """
         x = self._checked_input(x)
         y, cache = self._forward(x, train)
-        self._cache, self._output_shape = (cache, y.shape) if train else (None, None)
+        self._cache, self._output = (cache, (y.shape, y.dtype)) if train else (None, None)
         return y
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
         """Return the gradient of the last training forward's input, and set `grads`.
 
         Args:
-            dy: gradient of the loss with respect to the output, of the output's shape.
+            dy: gradient of the loss with respect to the output, of the output's shape and dtype.
 
         Raises:
             CacheError: the last forward was not a training one.
             ShapeError: dy does not have the output's shape.
+            DTypeError: dy does not have the output's dtype.
         """
-        if self._output_shape is None:
+        if self._output is None:
             raise CacheError(f"{self!r}: backward needs a forward(x, train=True) before it")
-        if dy.shape != self._output_shape:
-            raise ShapeError(
-                f"{self!r}: backward got a gradient of shape {dy.shape}, its output was {self._output_shape}"
-            )
+        shape, dtype = self._output
+        if not isinstance(dy, np.ndarray) or dy.dtype != dtype:
+            found = dy.dtype if isinstance(dy, np.ndarray) else type(dy).__name__
+            raise DTypeError(f"{self!r}: backward got a gradient of {found}, its output was {dtype}")
+        if dy.shape != shape:
+            raise ShapeError(f"{self!r}: backward got a gradient of shape {dy.shape}, its output was {shape}")
         dx, self.grads = self._backward(np.ascontiguousarray(dy), self._cache)
         return dx
 
     def forget(self) -> None:
         """Drop what the last training forward remembered: a `backward` is an error from now on."""
-        self._cache = self._output_shape = None
+        self._cache = self._output = None
 
     def children(self) -> Mapping[str, "Layer"]:
         """Return the layers inside this one, by name."""
@@ -127,14 +130,16 @@ class Layer:
         if not isinstance(x, np.ndarray) or x.dtype not in (np.float32, np.float64):
             found = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
             raise DTypeError(f"{self!r}: expected an array of float32, found {found}: use np.float32(x)")
+        if isinstance(x, np.ma.MaskedArray):
+            raise DTypeError(f"{self!r}: expected an array without a mask: use x.filled(0)")
         own = self._dtype() or x.dtype
         if x.dtype != own:
             raise DTypeError(
                 f"{self!r}: its parameters are {own}, the input is {x.dtype}: "
                 f"use x.astype(np.{own}) or layer.astype(np.{x.dtype})"
             )
-        if x.ndim == 0 or len(x) == 0:
-            raise ShapeError(f"{self!r}: expected a batch of at least one image, found shape {x.shape}")
+        if x.ndim == 0 or x.size == 0:
+            raise ShapeError(f"{self!r}: expected a batch of at least one image, none empty, found {x.shape}")
         self.output_shape(x.shape[1:])
         return np.ascontiguousarray(x)
 

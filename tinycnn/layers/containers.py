@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tinycnn.checks import refuse
 from tinycnn.errors import ConfigError, ShapeError, TinyCNNError
 from tinycnn.kernels import active
 from tinycnn.layers.base import Composite, Layer, Shape
@@ -22,13 +23,15 @@ class Sequential(Composite):
     """
 
     def __init__(self, layers: Sequence[Layer] | Mapping[str, Layer]) -> None:
+        if not isinstance(layers, Sequence | Mapping):
+            refuse("layers", layers, "a list of layers, or a dict from name to layer")
         named = layers if isinstance(layers, Mapping) else {str(i): layer for i, layer in enumerate(layers)}
         if not named:
             raise ConfigError("Sequential: expected at least one layer")
         for name, layer in named.items():
             if not isinstance(layer, Layer):
                 raise ConfigError(f"Sequential: {name!r} is a {type(layer).__name__}, expected a layer")
-            if not name or "." in name:
+            if not isinstance(name, str) or not name or "." in name:
                 raise ConfigError(f"Sequential: layer name {name!r}: expected a word without a dot")
         if len({id(layer) for layer in named.values()}) < len(named):
             raise ConfigError("Sequential: one layer object stands twice in it; make two")

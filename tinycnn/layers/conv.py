@@ -4,12 +4,13 @@ from typing import Any
 
 import numpy as np
 
+from tinycnn.checks import check_positive, check_size
 from tinycnn.errors import ShapeError
 from tinycnn.kernels import active
 from tinycnn.kernels.padding import Pad, Pair, check_padding, output_size, pair, resolve_pad
 from tinycnn.layers.base import Arrays, Composite, Layer, Shape
-from tinycnn.layers.initializers import Seed
-from tinycnn.layers.kernel import KernelLayer, check_positive
+from tinycnn.layers.initializers import Seed, generator
+from tinycnn.layers.kernel import KernelLayer
 
 
 def check_map(layer: Layer, shape: Shape, channels: int | None = None) -> None:
@@ -81,6 +82,7 @@ class Conv2D(Window, KernelLayer):
     ) -> None:
         check_positive(in_channels=in_channels, out_channels=out_channels)
         kh, kw = pair(kernel_size, "kernel_size")
+        check_size((kh, kw, in_channels, out_channels), "kernel_size, in_channels and out_channels")
         fan = (kh * kw * in_channels, kh * kw * out_channels)
         super().__init__((kh, kw, in_channels, out_channels), fan, bias, init, l2, rng)
         self._set_window(kernel_size, stride, padding)
@@ -142,6 +144,7 @@ class DepthwiseConv2D(Window, KernelLayer):
     ) -> None:
         check_positive(channels=channels)
         kh, kw = pair(kernel_size, "kernel_size")
+        check_size((kh, kw, channels), "kernel_size and channels")
         super().__init__((kh, kw, channels), (kh * kw, kh * kw), bias, init, l2, rng)
         self._set_window(kernel_size, stride, padding)
         self.channels = channels
@@ -202,7 +205,9 @@ class SeparableConv2D(Composite):
         l2: float = 0.0,
         rng: Seed = None,
     ) -> None:
-        rng = np.random.default_rng(rng)
+        check_positive(in_channels=in_channels, out_channels=out_channels)
+        check_size((in_channels, out_channels), "in_channels and out_channels")
+        rng = generator(rng)
         self.depthwise = DepthwiseConv2D(in_channels, kernel_size, stride, padding, False, init, l2, rng)
         self.pointwise = Conv2D(in_channels, out_channels, 1, 1, "valid", bias, init, l2, rng)
         super().__init__({"depthwise": self.depthwise, "pointwise": self.pointwise})

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from tinycnn.checks import check_positive, check_size
 from tinycnn.errors import ShapeError
 from tinycnn.kernels import active
 from tinycnn.layers.base import Arrays, Layer, Shape
 from tinycnn.layers.initializers import Seed
-from tinycnn.layers.kernel import KernelLayer, check_positive
+from tinycnn.layers.kernel import KernelLayer
 
 
 class Dense(KernelLayer):
@@ -41,6 +42,7 @@ class Dense(KernelLayer):
     ) -> None:
         check_positive(in_features=in_features, out_features=out_features)
         shape = (in_features, out_features)
+        check_size(shape, "in_features and out_features")
         super().__init__(shape, shape, bias, init, l2, rng)
         self.in_features, self.out_features = in_features, out_features
 

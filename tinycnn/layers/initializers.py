@@ -1,9 +1,12 @@
 """First values of kernels: random, and scaled so that activations keep their size from layer to layer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 
+from tinycnn.checks import refuse
 from tinycnn.errors import ConfigError
 
 #: A seed, a generator to draw from, or None for a different start every time.
@@ -42,8 +45,45 @@ def initial_kernel(name: str, rng: Seed, shape: tuple[int, ...], fan_in: int, fa
         fan_out: how many outputs one input reaches.
 
     Raises:
-        ConfigError: unknown name.
+        ConfigError: unknown name, or no seed.
     """
-    if name not in INITIALIZERS:
-        raise ConfigError(f"init={name!r}: expected one of {', '.join(map(repr, INITIALIZERS))}")
-    return INITIALIZERS[name](np.random.default_rng(rng), shape, fan_in, fan_out).astype(np.float32)
+    if not isinstance(name, str) or name not in INITIALIZERS:
+        refuse("init", name, f"one of {', '.join(map(repr, INITIALIZERS))}")
+    rng = generator(rng)
+    if _placeholders.get():
+        return np.broadcast_to(np.float32(0), shape)
+    return INITIALIZERS[name](rng, shape, fan_in, fan_out).astype(np.float32)
+
+
+def constant(value: float, length: int) -> np.ndarray:
+    """Return the first values of a bias or of batch norm: float32, (length,), all of them `value`."""
+    if _placeholders.get():
+        return np.broadcast_to(np.float32(value), length)
+    return np.full(length, value, np.float32)
+
+
+def generator(rng: Seed) -> np.random.Generator:
+    """Return a generator from a seed, or the generator itself.
+
+    Raises:
+        ConfigError: neither a seed nor a generator nor None.
+    """
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"rng={rng!r}: expected a whole number of at least 0, a numpy.random.Generator or None"
+        ) from error
+
+
+_placeholders: ContextVar[bool] = ContextVar("placeholders", default=False)
+
+
+@contextmanager
+def placeholders() -> Iterator[None]:
+    """Build layers whose arrays take no memory, since a file's will replace them."""
+    token = _placeholders.set(True)
+    try:
+        yield
+    finally:
+        _placeholders.reset(token)

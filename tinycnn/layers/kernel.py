@@ -4,17 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn.errors import ConfigError
+from tinycnn.checks import check_flag, is_number, refuse
 from tinycnn.kernels import active
 from tinycnn.layers.base import Arrays, Layer
-from tinycnn.layers.initializers import Seed, initial_kernel
-
-
-def check_positive(**values: int) -> None:
-    """Raise a ConfigError unless every value is a whole number of at least 1."""
-    for name, value in values.items():
-        if type(value) is not int or value < 1:
-            raise ConfigError(f"{name}={value!r}: expected a whole number of at least 1")
+from tinycnn.layers.initializers import Seed, constant, initial_kernel
 
 
 class KernelLayer(Layer):
@@ -24,12 +17,13 @@ class KernelLayer(Layer):
         self, shape: tuple[int, ...], fan: tuple[int, int], bias: bool, init: str, l2: float, rng: Seed
     ) -> None:
         super().__init__()
-        if not (isinstance(l2, int | float) and 0 <= l2 < float("inf")):
-            raise ConfigError(f"l2={l2!r}: expected a finite number of at least 0")
+        check_flag(bias=bias)
+        if not (is_number(l2) and l2 >= 0):
+            refuse("l2", l2, "a finite number of at least 0")
         self.l2 = l2
         self.params["kernel"] = initial_kernel(init, rng, shape, *fan)
         if bias:
-            self.params["bias"] = np.zeros(shape[-1], np.float32)
+            self.params["bias"] = constant(0, shape[-1])
 
     def _grads(self, dkernel: np.ndarray, dy: np.ndarray) -> Arrays:
         """Return the parameters' gradients, given the kernel's without L2, and the output's."""

@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn.errors import ConfigError, ShapeError
+from tinycnn.checks import check_positive, check_size, is_number, refuse
+from tinycnn.errors import ShapeError
 from tinycnn.kernels import active
 from tinycnn.layers.base import Arrays, Layer, Shape
-from tinycnn.layers.kernel import check_positive
+from tinycnn.layers.initializers import constant
 
 
 class BatchNorm(Layer):
@@ -29,16 +30,14 @@ class BatchNorm(Layer):
     def __init__(self, channels: int, momentum: float = 0.9, eps: float = 1e-3) -> None:
         super().__init__()
         check_positive(channels=channels)
-        if not 0 <= momentum < 1:
-            raise ConfigError(f"momentum={momentum!r}: expected a number from 0 up to, but not including, 1")
-        if not 0 < eps < float("inf"):
-            raise ConfigError(f"eps={eps!r}: expected a small positive number such as 1e-3")
+        check_size((channels,), "channels")
+        if not (is_number(momentum) and 0 <= momentum < 1):
+            refuse("momentum", momentum, "a number from 0 up to, but not including, 1")
+        if not (is_number(eps) and eps > 0):
+            refuse("eps", eps, "a small positive number such as 1e-3")
         self.channels, self.momentum, self.eps = channels, momentum, eps
-        self.params = {"gamma": np.ones(channels, np.float32), "beta": np.zeros(channels, np.float32)}
-        self.state = {
-            "running_mean": np.zeros(channels, np.float32),
-            "running_var": np.ones(channels, np.float32),
-        }
+        self.params = {"gamma": constant(1, channels), "beta": constant(0, channels)}
+        self.state = {"running_mean": constant(0, channels), "running_var": constant(1, channels)}
 
     def _forward(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Any]:
         if train:

@@ -1,7 +1,11 @@
 """The cache of parsed files: what comes back, and that whatever is wrong with it does no harm."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from fer_demo.data.cache import cache_file, read_cache, write_cache
@@ -74,3 +78,42 @@ def test_a_full_disk_means_no_cache(folder, table, monkeypatch):
     monkeypatch.setattr("fer_demo.data.cache.replace_file", full)
     write_cache(DIGEST, table)
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t._replace(images=t.images[:, :, :, 0]),
+        lambda t: t._replace(images=t.images.astype(np.float32)),
+        lambda t: t._replace(images=t.images[:0], labels=t.labels[:0], usage=t.usage[:0]),
+        lambda t: t._replace(labels=t.labels[:-1]),
+        lambda t: t._replace(labels=t.labels + np.uint8(7)),
+        lambda t: t._replace(labels=t.labels.astype(np.int64)),
+        lambda t: t._replace(usage=t.usage + np.uint8(3)),
+    ],
+)
+def test_arrays_that_are_no_faces_are_ignored(table, change):
+    write_cache(DIGEST, change(table))
+    assert read_cache(DIGEST) is None
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # the folder may stay
+@given(place=st.integers(0, 4000), content=st.binary(min_size=1, max_size=40))
+def test_any_damage_is_noticed(place, content):
+    one = Table(np.zeros((1, 48, 48, 1), np.uint8), np.ones(1, np.uint8), np.ones(1, np.uint8))
+    write_cache(DIGEST, one)
+    whole = cache_file(DIGEST).read_bytes()
+    place %= len(whole)
+    damaged = whole[:place] + content + whole[place + len(content) :]
+    cache_file(DIGEST).write_bytes(damaged)
+    kept = read_cache(DIGEST)
+    assert kept is None or all(map(np.array_equal, kept, one))
+
+
+def test_writers_at_the_same_time_leave_one_whole_file(folder, table):
+    with ThreadPoolExecutor(8) as pool:
+        for future in [pool.submit(write_cache, DIGEST, table) for _ in range(40)]:
+            future.result()
+            kept = read_cache(DIGEST)
+            np.testing.assert_array_equal(kept.images, table.images)
+    assert list(folder.iterdir()) == [cache_file(DIGEST)]

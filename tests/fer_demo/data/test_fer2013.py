@@ -4,6 +4,7 @@ import gzip
 import io
 import lzma
 import os
+import re
 import zipfile
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def test_round_trip(folder, seed, n, dialect, compression, newline, ending, mark
         ("5,1 2 3 ", "5,1 256 3 ", "line 4: pixel 2 is '256', expected a whole number from 0 to 255"),
         ("5,1 2 3 ", "5,1 -2 3 ", "line 4: pixel 2 is '-2'"),
         ("5,1 2 3 ", "5,1 2.5 3 ", "line 4: pixel 2 is '2.5'"),
-        ("5,1 2 3 ", '5,"1 2 3 ', "line 4: pixel 1 is '\"1'"),
+        ("5,1 2 3 ", '5,"1 2 3 ', "line 4: a quotation mark has no partner in its column"),
         ("5,1 2 3 ", "7,1 2 3 ", "line 4: emotion is '7', expected one of 0, 1, 2, 3, 4, 5, 6"),
         ("5,1 2 3 ", ",1 2 3 ", "line 4: emotion is '', expected one of 0"),
         ("5,1 2 3 ", "happy,1 2 3 ", "line 4: emotion is 'happy', expected one of 0"),
@@ -214,8 +215,8 @@ def test_a_damaged_archive_is_reported(tmp_path, compression, damage):
     ("names", "message"),
     [
         ((), "expected one .csv file in the archive, found nothing"),
-        (("a.txt",), "found a.txt"),
-        (("train.csv", "test.csv"), "found train.csv, test.csv; unpack it and choose one"),
+        (("a.txt",), "found 'a.txt'"),
+        (("train.csv", "test.csv"), "found 'train.csv, test.csv'; unpack it and choose one"),
     ],
 )
 def test_an_archive_without_exactly_one_table_is_refused(tmp_path, names, message):
@@ -227,7 +228,7 @@ def test_an_encrypted_archive_is_refused(tmp_path):
     content = bytearray(zipped(b"emotion,pixels\n", ("a.csv",)))
     content[6] |= 1  # the flag for encryption, in the member's header and in the directory
     content[content.index(b"PK\x01\x02") + 8] |= 1
-    with pytest.raises(DataError, match=r"a\.csv cannot be unpacked here"):
+    with pytest.raises(DataError, match=r"cannot be unpacked here \(.*encrypted"):
         read_csv(write(tmp_path, bytes(content)))
 
 
@@ -238,6 +239,42 @@ def test_text_without_end_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(fer2013, "MAX_TEXT", 30_000)
     with pytest.raises(DataError, match="more than 30000 bytes of text"):
         read_csv(write(tmp_path, csv_lines(0, 20)))
+
+
+def test_empty_lines_without_end_are_refused(tmp_path):
+    lines = "\n".join(csv_lines(0, 1)).encode()
+    assert len(read_csv(write(tmp_path, lines + b"\n" * 1000)).labels) == 1
+    with pytest.raises(DataError, match="line 3: the line is empty"):
+        read_csv(write(tmp_path, lzma.compress(lines + b"\n" * (1 << 27))))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: b"", "the file is empty"),
+        (lambda text: text[:20], "there are no rows below the header"),
+        (lambda text: text.decode().encode("utf-16"), "line 1 names the columns"),
+        (
+            lambda text: text.replace(b"Usage", b"pixels", 1),
+            "line 1 names the columns 'emotion, pixels, pixels'",
+        ),
+        (lambda text: text.replace(b"emotion", b"label", 1), "there are pixels but no emotions"),
+        (lambda text: text.replace(b"emotion,pixels", b"pixels,emotion", 1), "line 2: emotion is"),
+        (lambda text: text.replace(b" ", b"\0", 3), "line 2: found 2301 pixel values"),
+        (lambda text: text.replace(b" ", b" nan ", 1), "line 2: found 2305 pixel values"),
+        (lambda text: text.replace(b",", b";"), "line 1 names the columns 'emotion;pixels;Usage'"),
+        (lambda text: text.replace(b"Training", b'Trai"ning'), "a quotation mark has no partner"),
+        (lambda text: gzip.compress(text)[:-20], "cannot be read to the end"),
+        (lambda text: gzip.compress(text)[:-8] + bytes(8), "cannot be read to the end"),
+        (lambda text: lzma.compress(text)[:-20], "cannot be read to the end"),
+    ],
+)
+def test_files_of_other_kinds_and_damaged_ones_are_refused(tmp_path, change, message):
+    text = "\n".join(csv_lines(0, 3)).replace("PrivateTest", "Training").replace("PublicTest", "Training")
+    path = write(tmp_path, change(text.encode()))
+    with pytest.raises(DataError, match=re.escape(message)) as error:
+        read_csv(path)
+    assert str(path) in str(error.value)
 
 
 @pytest.mark.skipif("FER2013_CSV" not in os.environ, reason="FER2013_CSV does not name a FER2013 file")

@@ -1,0 +1,304 @@
+"""Arguments and arrays that do not fit: one error of the project's own, which names what is wrong."""
+
+import json
+import struct
+import tracemalloc
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import tinycnn as tc
+
+KERNEL = {"kernel_size": 3, "stride": 1, "padding": "valid", "bias": True, "init": "he", "l2": 0.0, "rng": 0}
+DENSE = {"bias": True, "init": "he", "l2": 0.0, "rng": 0}
+CHANNELS = {"in_channels": 2, "out_channels": 2}
+POOL = {"kernel_size": 2, "padding": "valid"}
+GOOD = [
+    (tc.Conv2D, CHANNELS | KERNEL),
+    (tc.DepthwiseConv2D, {"channels": 2} | KERNEL),
+    (tc.SeparableConv2D, CHANNELS | KERNEL),
+    (tc.Dense, {"in_features": 2, "out_features": 2} | DENSE),
+    (tc.BatchNorm, {"channels": 2, "momentum": 0.9, "eps": 1e-3}),
+    (tc.MaxPool2D, POOL),
+    (tc.AvgPool2D, POOL),
+    (tc.Dropout, {"rate": 0.5, "rng": 0}),
+    (tc.Residual, {"main": tc.ReLU(), "shortcut": tc.ReLU()}),
+    (tc.Sequential, {"layers": [tc.ReLU()], "input_shape": (2, 2, 1)}),
+    (tc.SoftmaxCrossEntropy, {"label_smoothing": 0.0, "class_weights": [1, 1]}),
+    (tc.Cosine, {"lr": 0.1, "steps": 10, "warmup": 1, "final": 0.0}),
+    (tc.OneCycle, {"max_lr": 0.1, "steps": 9, "warmup_fraction": 0.3, "start_div": 25.0, "final_div": 1e4}),
+    (tc.ReduceOnPlateau, {"lr": 0.1, "factor": 0.5, "patience": 1, "min_lr": 0.0, "threshold": 0.0}),
+    (tc.ExponentialMovingAverage, {"decay": 0.9}),
+]
+ARGUMENTS = [(kind, good, name) for kind, good in GOOD for name in good]
+
+#: Nothing takes any of these, except for what stands in `FINE`.
+BAD = [
+    None,
+    "3",
+    "",
+    b"x",
+    3.5,
+    True,
+    -1,
+    -0.5,
+    10**9,
+    10**30,
+    float("nan"),
+    float("inf"),
+    [],
+    {},
+    object(),
+    len,
+]
+BAD += [(1, 2, 3), (None, None), np.array([1, 2]), np.array(2), 1 + 2j]
+FINE = {
+    "rng": [None, True, 10**9, 10**30, [], (1, 2, 3), np.array([1, 2])],  # seeds to NumPy
+    "bias": [True],
+    "l2": [3.5, 10**9, 10**30],
+    "eps": [3.5, 10**9, 10**30],
+    "shortcut": [None],
+    "input_shape": [None, (1, 2, 3)],
+    "class_weights": [None, (1, 2, 3), np.array([1, 2])],
+    "lr": [3.5, 10**9, 10**30],
+    "max_lr": [3.5, 10**9, 10**30],
+    "steps": [10**9, 10**30],
+    "start_div": [3.5, 10**9, 10**30],
+    "final_div": [3.5, 10**9, 10**30],
+    "patience": [10**9, 10**30],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "name"), ARGUMENTS, ids=[f"{kind.__name__}-{name}" for kind, _, name in ARGUMENTS]
+)
+def test_a_bad_argument_is_named(kind, good, name):
+    kind(**good)
+    for value in BAD:
+        if any(type(value) is type(fine) and np.array_equal(value, fine) for fine in FINE.get(name, [])):
+            kind(**good | {name: value})
+            continue
+        with pytest.raises(tc.ConfigError) as error:
+            kind(**good | {name: value})
+        named = (name, "Sequential:") if name == "layers" else (name,)
+        assert any(word in str(error.value) for word in named), error.value
+        assert "expected" in str(error.value)
+        assert len(str(error.value)) < 400
+
+
+@contextmanager
+def little_memory():
+    """Check that no more than 5 MB are asked for."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < 5e6
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: tc.Dense(10**5, 10**5),
+        lambda: tc.Conv2D(10**4, 10**4, 3),
+        lambda: tc.DepthwiseConv2D(100, 3000),
+        lambda: tc.SeparableConv2D(10**5, 10**5, 3),
+    ],
+)
+def test_an_absurd_size_is_refused_before_it_is_allocated(make):
+    with little_memory(), pytest.raises(tc.ConfigError, match="at most 268435456 numbers"):
+        make()
+
+
+LAYERS = [
+    (tc.Conv2D(2, 3, 3, rng=0), (4, 5, 5, 2)),
+    (tc.DepthwiseConv2D(2, 3, rng=0), (4, 5, 5, 2)),
+    (tc.SeparableConv2D(2, 3, 3, rng=0), (4, 5, 5, 2)),
+    (tc.Dense(5, 3, rng=0), (4, 5)),
+    (tc.BatchNorm(2), (4, 5, 5, 2)),
+    (tc.ReLU(), (4, 5)),
+    (tc.Softmax(), (4, 5)),
+    (tc.Dropout(), (4, 5)),
+    (tc.Flatten(), (4, 5, 5, 2)),
+    (tc.MaxPool2D(2), (4, 5, 5, 2)),
+    (tc.AvgPool2D(2), (4, 5, 5, 2)),
+    (tc.GlobalAvgPool2D(), (4, 5, 5, 2)),
+    (tc.Residual(tc.ReLU()), (4, 5)),
+    (tc.Sequential([tc.Flatten(), tc.Dense(50, 2, rng=0)]), (4, 5, 5, 2)),
+]
+each_layer = pytest.mark.parametrize(
+    ("layer", "shape"), LAYERS, ids=[type(layer).__name__ for layer, _ in LAYERS]
+)
+
+
+@each_layer
+def test_arrays_that_do_not_fit_are_refused(backend, layer, shape):
+    x = np.zeros(shape, np.float32)
+    wrong_types = [
+        x.tolist(),
+        None,
+        "x",
+        *(x.astype(t) for t in ("f2", "i8", "u1", "?", "O", "c8", "f16", ">f4", "U1")),
+    ]
+    wrong_types += [np.ma.masked_array(x, x == 0)]
+    wrong_shapes = [
+        x[0, ..., 0].sum(),
+        x[:0],
+        np.zeros((2, 0), np.float32),
+        np.zeros((2, 0, 0, 2), np.float32),
+    ]
+    wrong_shapes = [np.asarray(array, np.float32) for array in wrong_shapes]
+    for error, arrays in ((tc.DTypeError, wrong_types), (tc.ShapeError, wrong_shapes)):
+        for array in arrays:
+            with pytest.raises(error):
+                layer.forward(array, train=True)
+            with pytest.raises(error):
+                tc.compile_for_inference(layer)(array)
+
+
+@each_layer
+def test_gradients_that_do_not_fit_are_refused(backend, layer, shape):
+    dy = layer.forward(np.ones(shape, np.float32), train=True)
+    for wrong in (dy.tolist(), None, dy.astype(np.float64), dy.astype(np.int64)):
+        with pytest.raises(tc.DTypeError):
+            layer.backward(wrong)
+    for wrong in (dy[:1], dy[..., :1], dy[0]):
+        with pytest.raises(tc.ShapeError):
+            layer.backward(wrong)
+
+
+@each_layer
+def test_every_memory_layout_gives_the_same(backend, layer, shape):
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    expected = layer.forward(x)
+    wide = np.zeros((*shape[:-1], 2 * shape[-1]), np.float32)
+    wide[..., ::2] = x
+    read_only = x.copy()
+    read_only.flags.writeable = False
+    for same in (np.asfortranarray(x), x[::-1].copy()[::-1], wide[..., ::2], read_only):
+        np.testing.assert_array_equal(same, x)
+        np.testing.assert_array_equal(layer.forward(same), expected)
+        np.testing.assert_allclose(tc.compile_for_inference(layer)(same), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_loss_refuses_arrays_that_do_not_fit():
+    loss, logits, labels = tc.SoftmaxCrossEntropy(), np.zeros((3, 4), np.float32), np.zeros(3, int)
+    for wrong in (logits.tolist(), None, logits.astype(int), logits.astype("f2"), logits.astype("O")):
+        with pytest.raises(tc.DTypeError, match="expected an array of float32 or float64"):
+            loss(wrong, labels)
+    with pytest.raises(tc.ShapeError):
+        loss(logits[:0], labels[:0])
+    with pytest.raises(tc.DTypeError, match="labels have a mask"):
+        loss(logits, np.ma.masked_array(labels, [True, False, False]))
+
+
+def write(path, header, body=b"", length=None):
+    """Write a safetensors file by hand, or one that lies about its header's length."""
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + body)
+
+
+def described(layers):
+    """The header of a file of a model without arrays."""
+    info = {"architecture": {"type": "Sequential", "layers": layers}}
+    return {"__metadata__": {"format": "tinycnn-1", "tinycnn": json.dumps(info)}}
+
+
+def kernel(**entry):
+    """The header of a file of one dense layer with a kernel of (1, 1), stored as `entry` says."""
+    header = described([{"type": "Dense", "in_features": 1, "out_features": 1, "bias": False}])
+    return header | {"0.kernel": {"dtype": "F32", "shape": [1, 1], "data_offsets": [0, 4]} | entry}
+
+
+EMPTY = {"dtype": "F32", "shape": [0, 2**62, 2**62], "data_offsets": [0, 0]}
+LARGE = {"type": "Dense", "in_features": 16_000, "out_features": 16_000}
+
+
+@pytest.mark.parametrize(
+    ("header", "body", "message"),
+    [
+        (kernel(), b"\0" * 3, "not a whole safetensors file"),
+        (kernel(), b"\0" * 5, "not a whole safetensors file"),
+        (kernel(shape=[10**9, 10**9]), b"\0" * 4, "not a whole safetensors file"),
+        (kernel(data_offsets=[0, 2**40]), b"\0" * 4, "not a whole safetensors file"),
+        (kernel() | {"b": kernel()["0.kernel"]}, b"\0" * 4, "not a whole safetensors file"),  # overlaps
+        (kernel(dtype="F16", data_offsets=[0, 2]), b"\0" * 2, "F16: expected all F32 or all F64"),
+        (kernel(dtype="BF16", data_offsets=[0, 2]), b"\0" * 2, "BF16: expected all F32 or all F64"),
+        (kernel(dtype="I64", data_offsets=[0, 8]), b"\0" * 8, "I64: expected all F32 or all F64"),
+        (kernel(shape=[1]), b"\0" * 4, r"0\.kernel has shape \(1,\), its architecture needs \(1, 1\)"),
+        (kernel(), struct.pack("<f", np.nan), r"0\.kernel\[0, 0\] is nan: expected finite weights"),
+        (kernel(), struct.pack("<f", -np.inf), r"0\.kernel\[0, 0\] is -inf"),
+        (described([{"type": "ReLU"}]) | {"b": EMPTY}, b"", "do not match"),
+        (described([LARGE] * 500), b"", "do not match"),
+        (described([{"type": "Dense", "in_features": 10**9, "out_features": 10**9}]), b"", "cannot be built"),
+        (described([{"type": "Dropout", "rng": "x"}]), b"", "cannot be built: rng='x'"),
+        (described([{"type": []}]), b"", "unknown layer"),
+        (described("[" * 50), b"", "cannot be built"),
+        ({"__metadata__": None}, b"", r"not written by tinycnn\.save"),
+    ],
+)  # fmt: skip
+def test_a_file_that_lies_is_refused_in_little_memory(tmp_path, header, body, message):
+    path = tmp_path / "m.safetensors"
+    write(path, header, body)
+    with little_memory(), pytest.raises(tc.FileFormatError, match=message) as error:
+        tc.load(path)
+    assert str(path) in str(error.value)
+
+
+def test_a_header_too_long_or_too_deep_or_with_a_name_twice_is_refused(tmp_path):
+    path, relu = tmp_path / "m", '{"type": "ReLU"}'
+    for length in (2**63, 99_000_000):
+        write(path, {}, length=length)
+        with pytest.raises(tc.FileFormatError, match=f"claims {length} bytes, expected at most 4194304"):
+            tc.load(path)
+    for depth, message in ((100_000, "maximum recursion depth"), (100, "too deep within one another")):
+        text = '{"type": "Sequential", "layers": {"a": ' * depth + relu + "}}" * depth
+        write(path, {"__metadata__": {"format": "tinycnn-1", "tinycnn": f'{{"architecture": {text}}}'}})
+        with pytest.raises(tc.FileFormatError, match=f"{message}|expected at most 4194304"):
+            tc.load(path)
+    text = f'{{"architecture": {{"type": "Sequential", "layers": {{"a": {relu}, "a": {relu}}}}}}}'
+    write(path, {"__metadata__": {"format": "tinycnn-1", "tinycnn": text}})
+    with pytest.raises(tc.FileFormatError, match="a name stands twice in one object"):
+        tc.load(path)
+
+
+def test_what_load_would_refuse_is_not_saved(tmp_path):
+    model = deep = tc.Sequential([tc.Dense(1, 1, rng=0)])
+    with pytest.raises(tc.ConfigError, match=r"model is a ReLU: expected a tinycnn\.Sequential"):
+        tc.save(tc.ReLU(), tmp_path / "m")
+    with pytest.raises(tc.ConfigError, match="the metadata take more than 4194304 bytes"):
+        tc.save(model, tmp_path / "m", notes="x" * 5_000_000)
+    for _ in range(40):
+        deep = tc.Sequential([deep])
+    tc.save(deep, tmp_path / "deep")
+    tc.load(tmp_path / "deep")
+    for _ in range(20):
+        deep = tc.Sequential([deep])
+    with pytest.raises(tc.ConfigError, match="too deep within one another"):
+        tc.save(deep, tmp_path / "m")
+    model.params["0.bias"][...] = np.nan
+    with pytest.raises(tc.ConfigError, match=r"0\.bias\[0\] is nan: expected finite weights"):
+        tc.save(model, tmp_path / "m")
+    assert [path.name for path in tmp_path.iterdir()] == ["deep"]
+
+
+def test_mixed_dtypes_are_refused(tmp_path):
+    header = kernel()["__metadata__"]
+    info = json.loads(header["tinycnn"])
+    info["architecture"]["layers"][0]["bias"] = True
+    header["tinycnn"] = json.dumps(info)
+    save_file({"0.kernel": np.ones((1, 1), np.float32), "0.bias": np.ones(1)}, tmp_path / "m", header)
+    with pytest.raises(tc.FileFormatError, match="arrays are F32, F64: expected all F32 or all F64"):
+        tc.load(tmp_path / "m")
+
+
+def test_a_loaded_model_can_be_trained(tmp_path):
+    tc.save(tc.Sequential([tc.Dense(2, 2, rng=0), tc.BatchNorm(2)]), tmp_path / "m")
+    model = tc.load(tmp_path / "m")
+    x, labels = np.eye(2, dtype=np.float32), np.arange(2)
+    before = model.params["0.kernel"].copy()
+    tc.train_step(model, x, labels, tc.SoftmaxCrossEntropy(), tc.SGD(0.1))
+    assert (model.params["0.kernel"] != before).any()
