@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as save_tensors
 
 from tinycnn import layers
 from tinycnn._version import __version__
@@ -21,6 +20,7 @@ from tinycnn.errors import ConfigError, FileFormatError, TinyCNNError
 from tinycnn.files import replace_file
 from tinycnn.layers.base import Layer
 from tinycnn.model import Sequential
+from tinycnn.sealed import safetensors_bytes
 
 #: Layers that a file may name. A subclass of the user's own is added with `register`.
 REGISTRY: dict[str, type[Layer]] = {
@@ -78,8 +78,7 @@ def save(
         metadata = {"format": FORMAT, "tinycnn": json.dumps(info)}
     except (TypeError, ValueError) as error:
         raise ConfigError(f"metadata must be what JSON can hold: {error}") from error
-    arrays = {name: np.ascontiguousarray(array) for name, array in {**model.params, **model.state}.items()}
-    replace_file(Path(path), save_tensors(arrays, metadata))
+    replace_file(Path(path), safetensors_bytes({**model.params, **model.state}, metadata))
 
 
 def load(path: str | os.PathLike) -> Sequential:
