@@ -154,10 +154,11 @@ def train_step(
         NonFiniteError: x, loss or a gradient holds NaN or infinity; the model is as before the step.
     """
     body, undo = _logit_layers(model), Undo(model)
-    logits, backward = plan.run_model(body, x)
-    value, dlogits = loss(logits, labels)
-    result = Evaluation(value + model.penalty(), _accuracy(logits, labels), len(labels))
-    backward(dlogits)
+    with np.errstate(all="ignore"):  # instead of many warnings there is one check, below
+        logits, backward = plan.run_model(body, x)
+        value, dlogits = loss(logits, labels)
+        result = Evaluation(value + model.penalty(), _accuracy(logits, labels), len(labels))
+        backward(dlogits)
     grads = model.grads
     if not (math.isfinite(result.loss) and all(map(all_finite, grads.values()))):
         undo()
