@@ -92,7 +92,7 @@ def fit(
         "epochs": epochs,
         "batch_size": batch_size,
         "optimizer": optimizer.config(),
-        "loss": vars(loss),
+        "loss": [type(loss).__name__, vars(loss)],
         "prepare": prepare,
         "augment": augment,
         "ema": ema and ema.decay,

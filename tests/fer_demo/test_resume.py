@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +103,8 @@ def kill_at_random(name, arguments, rng):
     else:
         seen, enough = set(), rng.integers(2, 5)
         while process.poll() is None and len(seen) < enough:
-            seen |= {(file.name, file.stat().st_mtime_ns) for file in Path().glob("**/*.checkpoint")}
+            with suppress(FileNotFoundError):  # between two renamings
+                seen |= {(file.name, file.stat().st_mtime_ns) for file in Path().glob("**/*.checkpoint")}
             time.sleep(0.002)
         time.sleep(rng.uniform(0, 0.02))
     process.kill()

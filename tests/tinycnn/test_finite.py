@@ -51,6 +51,7 @@ def test_every_place_is_looked_at(dtype, value):
             assert not all_finite(spoilt)
 
 
+@pytest.mark.filterwarnings("error")
 def test_large_numbers_are_numbers():
     assert all_finite(np.full(9, 3e38, np.float32))
 
