@@ -18,10 +18,7 @@ def all_finite(array: np.ndarray) -> bool:
 
     The sum of squares says so in one quick pass; only where it overflows must every number be looked at.
     """
-    flat = array.reshape(-1)
-    with np.errstate(over="ignore"):
-        squares = np.dot(flat, flat)
-    return math.isfinite(squares) or bool(np.isfinite(flat).all())
+    return math.isfinite(np.vdot(array, array)) or bool(np.isfinite(array).all())
 
 
 def generators(model: Layer) -> dict[str, np.random.Generator]:
