@@ -1,7 +1,5 @@
 """k-fold cross-validation: train on all folds but one, score on that one, for each in turn."""
 
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import cycle, islice
 from typing import Any
@@ -9,15 +7,13 @@ from typing import Any
 import numpy as np
 
 import tinycnn as tc
-from fer_demo.data import EMOTIONS, Dataset
+from fer_demo.data import Dataset
 from fer_demo.errors import DataError
+from fer_demo.fold_files import FoldFiles
 from fer_demo.metrics import FoldMetrics, fold_metrics, over_folds, summarise_folds
 from fer_demo.models import FACE, MODELS
-from fer_demo.preprocess import Normalisation, horizontal_flip
+from fer_demo.training import save_model, train_model
 from tinycnn.summary import rows
-
-#: Peak of the one-cycle schedule for Adam.
-LEARNING_RATES = {"mini_xception": 5e-3, "alexnet": 1e-3}
 
 
 @dataclass(frozen=True)
@@ -46,14 +42,17 @@ class FoldResult:
         probabilities: (M, 7), of the M held-out faces.
         train_accuracy: on the training part, after the last epoch and without augmentation, 0 to 1.
         history: one number per epoch; `val_*` are the held-out fold's.
-        seconds: wall time of the training alone.
     """
 
     metrics: FoldMetrics
     probabilities: np.ndarray
     train_accuracy: float
     history: tc.History
-    seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the epochs, with the scoring after each."""
+        return sum(self.history.seconds)
 
 
 def split(dataset: Dataset, protocol: Protocol) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -101,72 +100,62 @@ def run_fold(
     indices: tuple[np.ndarray, np.ndarray],
     protocol: Protocol,
     progress: tc.Progress | bool = False,
+    files: FoldFiles | None = None,
 ) -> FoldResult:
     """Train the model called `name` from scratch on one fold's training part, and score it.
 
     Nothing is chosen on the held-out fold: the normalisation is fitted on the training part, and the weights
     scored are those after the last epoch.
-    """
-    training, held_out = indices
-    x, labels = dataset.images[training], dataset.labels[training]
-    normalise = Normalisation.fit(x)
-    model = MODELS[name](seed=protocol.seed * 1000 + fold)
-    steps = protocol.epochs * -(-len(x) // protocol.batch_size)
-    began = time.perf_counter()
-    history = model.fit(
-        x,
-        labels,
-        epochs=protocol.epochs,
-        batch_size=protocol.batch_size,
-        optimizer=tc.Adam(tc.OneCycle(LEARNING_RATES[name], steps)),
-        validation=(dataset.images[held_out], dataset.labels[held_out]),
-        prepare=normalise,
-        augment=horizontal_flip,
-        keep_best=False,
-        seed=protocol.seed * 1000 + fold,
-        progress=progress,
-    )
-    seconds = time.perf_counter() - began
-    probabilities = model.predict(dataset.images[held_out], prepare=normalise)
-    return FoldResult(
-        metrics=fold_metrics(dataset.labels[held_out], probabilities.argmax(axis=1)),
-        probabilities=probabilities,
-        train_accuracy=model.evaluate(x, labels, prepare=normalise).accuracy,
-        history=history,
-        seconds=seconds,
-    )
-
-
-def cross_validate(
-    dataset: Dataset,
-    name: str,
-    protocol: Protocol,
-    progress: tc.Progress | bool = False,
-    on_fold: Callable[[int, FoldResult], None] = lambda fold, result: None,
-) -> tuple[dict[str, Any], np.ndarray]:
-    """Run all folds of one model.
 
     Args:
         dataset: N faces.
         name: of the model, a key of `MODELS`.
+        fold: its number from 0.
+        indices: of the training part and of the held-out one.
         protocol: how to run.
-        progress: hears of every training in turn.
-        on_fold: called after each fold with its number from 0 and its result.
-
-    Returns:
-        The model's entry of results.json (see `fer_demo.report.results`), and (N, 7) probabilities of all
-        faces, each by the model that had not seen it.
+        progress: hears of the training.
+        files: where the fold is kept. If it is there, it is read and not trained again; if it was cut short,
+            it goes on from there, and ends with the same bits.
 
     Raises:
-        DataError: too few images for so many folds.
+        ConfigError: the files are of another protocol, model or data set.
+        OSError: they cannot be written.
     """
-    results, probabilities = [], np.empty((len(dataset), len(EMOTIONS)), np.float32)
-    for fold, indices in enumerate(split(dataset, protocol)):
-        result = run_fold(dataset, name, fold, indices, protocol, progress)
-        probabilities[indices[1]] = result.probabilities
-        results.append(result)
-        on_fold(fold, result)
-    return summarise(dataset, name, results), probabilities
+    training, held_out = indices
+    labels = dataset.labels[held_out]
+    belongs_to = {
+        "model": name,
+        "fold": fold,
+        **asdict(protocol),
+        "data": dataset.sha256,
+        "backend": tc.backend_name(),
+    }
+    kept = files.read(belongs_to) if files else None
+    if kept:
+        probabilities, info = kept
+        metrics = fold_metrics(labels, probabilities.argmax(axis=1))
+        return FoldResult(metrics, probabilities, info["train_accuracy"], tc.History(**info["history"]))
+
+    x, held_out_x = dataset.images[training], dataset.images[held_out]
+    model, normalise, history = train_model(
+        name,
+        x,
+        dataset.labels[training],
+        epochs=protocol.epochs,
+        batch_size=protocol.batch_size,
+        seed=protocol.seed * 1000 + fold,
+        validation=(held_out_x, labels),
+        checkpoint=files.checkpoint if files else None,
+        progress=progress,
+    )
+    probabilities = model.predict(held_out_x, prepare=normalise)
+    metrics = fold_metrics(labels, probabilities.argmax(axis=1))
+    train_accuracy = model.evaluate(x, dataset.labels[training], prepare=normalise).accuracy
+    if files:
+        scores = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1}
+        save_model(model, files.model, normalise, dataset, scores, belongs_to)
+        files.write(probabilities, {"train_accuracy": train_accuracy, "history": asdict(history)}, belongs_to)
+    return FoldResult(metrics, probabilities, train_accuracy, history)
 
 
 def summarise(dataset: Dataset, name: str, results: list[FoldResult]) -> dict[str, Any]:

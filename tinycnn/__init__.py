@@ -10,12 +10,15 @@
 
 from tinycnn._version import __version__
 from tinycnn.averaging import ExponentialMovingAverage
+from tinycnn.checkpoint import Checkpoint
 from tinycnn.errors import (
     BackendError,
     CacheError,
+    CheckpointWarning,
     ConfigError,
     DTypeError,
     FileFormatError,
+    NonFiniteError,
     ShapeError,
     TinyCNNError,
 )
@@ -57,6 +60,8 @@ __all__ = [
     "BackendError",
     "BatchNorm",
     "CacheError",
+    "Checkpoint",
+    "CheckpointWarning",
     "Composite",
     "ConfigError",
     "Constant",
@@ -74,6 +79,7 @@ __all__ = [
     "History",
     "Layer",
     "MaxPool2D",
+    "NonFiniteError",
     "OneCycle",
     "Optimizer",
     "Prepared",

@@ -27,3 +27,11 @@ class CacheError(TinyCNNError, RuntimeError):
 
 class FileFormatError(TinyCNNError, ValueError):
     """A file is damaged, incomplete or not of the kind that was expected."""
+
+
+class NonFiniteError(TinyCNNError, FloatingPointError):
+    """Loss, gradients or data hold NaN or infinity; the message names the layer and the step."""
+
+
+class CheckpointWarning(UserWarning):
+    """A checkpoint is damaged or could not be written; the work goes on without it."""

@@ -5,13 +5,19 @@ import threading
 from pathlib import Path
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes, previous: Path | None = None) -> None:
     """Write `content` under a temporary name beside `path`, flush it to the disk, and rename it to `path`.
 
     A reader, or a power cut, finds the old file or the new one, never a half.
 
+    Args:
+        path: where the content shall be.
+        content: all of it.
+        previous: a name that the old file gets, once the new one is whole. Between the two renamings
+            there is a file there and none at `path`.
+
     Raises:
-        OSError: the file cannot be written; whatever was at `path` is still there.
+        OSError: the file cannot be written; whatever was at `path` is still there, or at `previous`.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")  # nobody else's
     try:
@@ -19,6 +25,14 @@ def replace_file(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if previous is not None and path.exists():
+            path.replace(previous)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_temporary(path: Path) -> None:
+    """Remove what `replace_file` left beside `path` if its process was killed in the midst of writing."""
+    for litter in path.parent.glob(f".{path.name}.*.tmp"):
+        litter.unlink(missing_ok=True)

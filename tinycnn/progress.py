@@ -17,6 +17,9 @@ class Progress:
         """Enclose a training of `epochs` over `images`."""
         yield
 
+    def resumed(self, epochs: int, images: int) -> None:
+        """Note that the training begins after `epochs` and `images` of the next, as its checkpoint says."""
+
     def batch(self, images: int, loss: float, accuracy: float) -> None:
         """Note a batch of `images`, with its loss in nats and accuracy from 0 to 1."""
 
@@ -41,8 +44,15 @@ class Bar(Progress):
             return
         columns = ("epoch {task.fields[epoch]}", BarColumn(), "{task.fields[figures]}", TimeRemainingColumn())
         with RichProgress(*[TextColumn(c) if isinstance(c, str) else c for c in columns]) as self._bar:
-            self._task = self._bar.add_task("", total=epochs * images, epoch=f"1/{epochs}", figures="")
+            self._task = self._bar.add_task("", total=epochs * images, epoch=self._epoch(), figures="")
             yield
+
+    def resumed(self, epochs: int, images: int) -> None:
+        """Begin where the checkpoint does."""
+        self._done = epochs
+        if self._bar is not None:
+            self._bar.reset(self._task, completed=epochs * self._images + images)
+            self._bar.update(self._task, epoch=self._epoch())
 
     def batch(self, images: int, loss: float, accuracy: float) -> None:
         """Move the bar."""
@@ -58,9 +68,12 @@ class Bar(Progress):
         if history.val_loss:
             self._summary = f"  held out: {history.val_loss[-1]:.3f}, {history.val_accuracy[-1]:.3f}"
         if self._bar is not None:
-            self._bar.update(self._task, epoch=f"{min(self._done + 1, self._epochs)}/{self._epochs}")
+            self._bar.update(self._task, epoch=self._epoch())
         else:
             print(
                 f"epoch {self._done}/{self._epochs}  loss {history.loss[-1]:.3f}  "
                 f"accuracy {history.accuracy[-1]:.3f}{self._summary}  {history.seconds[-1]:.1f} s"
             )
+
+    def _epoch(self) -> str:
+        return f"{min(self._done + 1, self._epochs)}/{self._epochs}"

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, deserialize
-from safetensors.numpy import save as save_tensors
 
 from tinycnn import layers
 from tinycnn._version import __version__
@@ -21,6 +20,7 @@ from tinycnn.files import replace_file
 from tinycnn.layers.base import Layer
 from tinycnn.layers.initializers import placeholders
 from tinycnn.model import Sequential
+from tinycnn.sealed import safetensors_bytes
 
 #: Layers that a file may name. A subclass of the user's own is added with `register`.
 REGISTRY: dict[str, type[Layer]] = {
@@ -87,10 +87,10 @@ def save(
         metadata = {"format": FORMAT, "tinycnn": json.dumps(info)}
     except (TypeError, ValueError) as error:
         raise ConfigError(f"metadata must be what JSON can hold: {error}") from error
-    arrays = {name: np.ascontiguousarray(array) for name, array in {**model.params, **model.state}.items()}
+    arrays = {**model.params, **model.state}
     for name, array in arrays.items():
         _check_finite(name, array)
-    content = save_tensors(arrays, metadata)
+    content = safetensors_bytes(arrays, metadata)
     if _header_length(content) > MAX_HEADER:
         raise ConfigError(f"the metadata take more than {MAX_HEADER} bytes: keep them in a file of their own")
     replace_file(Path(path), content)

@@ -1,15 +1,16 @@
 """The training loop, and its two halves that need no labels or no gradients: predict and evaluate."""
 
-import time
+import math
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from tinycnn import plan
 from tinycnn.averaging import ExponentialMovingAverage
-from tinycnn.errors import ConfigError, DTypeError, ShapeError
+from tinycnn.checkpoint import Checkpoint, kept
+from tinycnn.errors import ConfigError, DTypeError, NonFiniteError, ShapeError
+from tinycnn.finite import Undo, all_finite, diagnosis
 from tinycnn.inference import Prepared
 from tinycnn.kernels import one_thread_pool
 from tinycnn.kernels.memory import Arena, recycled_memory
@@ -17,6 +18,7 @@ from tinycnn.layers import Sequential, Softmax
 from tinycnn.losses import SoftmaxCrossEntropy
 from tinycnn.optimizers import Adam, Optimizer
 from tinycnn.progress import Bar, Progress
+from tinycnn.run import Evaluation, History, Run, identity
 
 #: Turns a batch as stored, such as uint8 pixels, into the array the model takes.
 Prepare = Callable[[np.ndarray], np.ndarray]
@@ -28,48 +30,6 @@ Callback = Callable[[Sequential, "History"], None]
 
 class StopTraining(Exception):
     """Raise it in a callback to end `fit` after the present epoch."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Mean loss in nats and accuracy (0 to 1) over a number of images."""
-
-    loss: float
-    accuracy: float
-    images: int
-
-
-@dataclass
-class History:
-    """One number per epoch: losses in nats, accuracies from 0 to 1, wall time in seconds.
-
-    `loss` and `accuracy` are averages over the epoch's batches as they were trained, augmented and with
-    dropout. `val_loss` and `val_accuracy` are empty where `fit` was given no validation data.
-    """
-
-    loss: list[float] = field(default_factory=list)
-    accuracy: list[float] = field(default_factory=list)
-    val_loss: list[float] = field(default_factory=list)
-    val_accuracy: list[float] = field(default_factory=list)
-    learning_rate: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-
-    def add_training(self, batches: list["Evaluation"], optimizer: Optimizer) -> None:
-        """Append an epoch's means over its batches, weighted by their sizes."""
-        images = sum(batch.images for batch in batches)
-        self.loss.append(sum(batch.loss * batch.images for batch in batches) / images)
-        self.accuracy.append(sum(batch.accuracy * batch.images for batch in batches) / images)
-        self.learning_rate.append(optimizer.current_learning_rate)
-
-    def add_validation(self, scored: "Evaluation") -> None:
-        """Append an epoch's scores on the validation data."""
-        self.val_loss.append(scored.loss)
-        self.val_accuracy.append(scored.accuracy)
-
-    @property
-    def best_epoch(self) -> int:
-        """Index of the epoch with the lowest validation loss, or training loss where there is no other."""
-        return int(np.argmin(self.val_loss or self.loss))
 
 
 def fit(
@@ -87,6 +47,7 @@ def fit(
     ema: ExponentialMovingAverage | None = None,
     keep_best: bool = True,
     callbacks: Iterable[Callback] = (),
+    checkpoint: Checkpoint | None = None,
     seed: int = 0,
     progress: bool | Progress = True,
 ) -> History:
@@ -108,48 +69,69 @@ def fit(
             Then that data has chosen the weights and no longer gives an unbiased score: use False for
             cross-validation.
         callbacks: each is called as ``callback(model, history)`` after every epoch.
+        checkpoint: a file to go on from if it exists, and to write from time to time; see `Checkpoint`.
+            The end is the same to the bit, however often the training was cut short. What callbacks,
+            `prepare` and `augment` remember for themselves is not in it.
         seed: of the order of images and of augmentation.
         progress: show progress; or a `Progress` to report to.
 
     Raises:
         ShapeError, DTypeError, ConfigError: data or options do not fit the model or one another.
+        NonFiniteError: data, loss or gradients hold NaN or infinity; the model is as before that step.
+        ConfigError, FileFormatError, OSError: the checkpoint is of another training, damaged, not accessible.
     """
     _check_data(x, labels, epochs=epochs, batch_size=batch_size)
+    data = {"x": x, "labels": labels}
     if validation is not None:
         _check_data(*validation)
+        data |= {"validation x": validation[0], "validation labels": validation[1]}
     optimizer, loss = optimizer or Adam(), loss or SoftmaxCrossEntropy()
     reporter = progress if isinstance(progress, Progress) else Bar() if progress else Progress()
-    rng, arena, history, best = np.random.default_rng(seed), Arena(), History(), _Best()
-    weights = {**model.params, **model.state}
+    arena, run = Arena(), Run(model, optimizer, ema, np.random.default_rng(seed))
+    options = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "optimizer": optimizer.config(),
+        "loss": [type(loss).__name__, vars(loss)],
+        "prepare": prepare,
+        "augment": augment,
+        "ema": ema and ema.decay,
+        "keep_best": keep_best,
+        "seed": seed,
+    }
+    belongs_to = {} if checkpoint is None else identity(model, data, options)
 
-    def train_batch(chosen: np.ndarray) -> Evaluation:
-        images = x[chosen] if augment is None else augment(x[chosen], rng)
-        with recycled_memory(arena):
-            result = train_step(model, _prepared(images, prepare), labels[chosen], loss, optimizer)
+    def train_batch(chosen: np.ndarray) -> None:
+        undo = run.rng.bit_generator.state
+        images = x[chosen] if augment is None else augment(x[chosen], run.rng)
+        try:
+            with recycled_memory(arena):
+                result = train_step(model, _prepared(images, prepare), labels[chosen], loss, optimizer)
+        except NonFiniteError:
+            run.rng.bit_generator.state = undo  # as if this batch had not been begun
+            raise
         if ema is not None:
-            ema.update(weights)
+            ema.update(run.weights)
+        run.results.append(result)
         reporter.batch(len(chosen), result.loss, result.accuracy)
-        return result
 
-    with one_thread_pool(), reporter.training(epochs, len(x)):
-        for _ in range(epochs):
-            began = time.perf_counter()
-            order = rng.permutation(len(x))
-            results = [train_batch(order[i : i + batch_size]) for i in range(0, len(x), batch_size)]
-            history.add_training(results, optimizer)
-            with nullcontext() if ema is None else ema.swapped(weights):
-                if validation is not None:
-                    history.add_validation(evaluate(model, *validation, prepare=prepare))
-                    best.offer(history.val_loss[-1], weights if keep_best else {})
-                history.seconds.append(time.perf_counter() - began)
-                optimizer.schedule.observe((history.val_loss or history.loss)[-1])
-                reporter.epoch(history)
-                if _stopped(callbacks, model, history):
-                    break
+    with one_thread_pool(), reporter.training(epochs, len(x)), kept(checkpoint, run, belongs_to) as keep:
+        reporter.resumed(len(run.history.loss), sum(result.images for result in run.results))
+        while len(run.history.loss) < epochs and not run.stopped:
+            run.begin_epoch(len(x))
+            for i in range(len(run.results) * batch_size, len(x), batch_size):
+                train_batch(run.order[i : i + batch_size])
+                keep()
+            with nullcontext() if ema is None else ema.swapped(run.weights):
+                scored = None if validation is None else _validate(model, *validation, prepare)
+                run.end_epoch(scored, keep_best)
+                reporter.epoch(run.history)
+                run.stopped = _stopped(callbacks, model, run.history)
+            keep()
     if ema is not None and ema.averages:
-        ema.swap(weights)
-    best.restore(weights)
-    return history
+        ema.swap(run.weights)
+    run.best.restore(run.weights)
+    return run.history
 
 
 def train_step(
@@ -167,13 +149,21 @@ def train_step(
         labels: (N,) of integers.
         loss: gives the loss and its gradient.
         optimizer: moves the weights.
+
+    Raises:
+        NonFiniteError: x, loss or a gradient holds NaN or infinity; the model is as before the step.
     """
-    body = _logit_layers(model)
-    logits, backward = plan.run_model(body, x)
-    value, dlogits = loss(logits, labels)
-    result = Evaluation(value + model.penalty(), _accuracy(logits, labels), len(labels))
-    backward(dlogits)
-    optimizer.step(model.params, model.grads)
+    body, undo = _logit_layers(model), Undo(model)
+    with np.errstate(all="ignore"):  # instead of many warnings there is one check, below
+        logits, backward = plan.run_model(body, x)
+        value, dlogits = loss(logits, labels)
+        result = Evaluation(value + model.penalty(), _accuracy(logits, labels), len(labels))
+        backward(dlogits)
+    grads = model.grads
+    if not (math.isfinite(result.loss) and all(map(all_finite, grads.values()))):
+        undo()
+        raise diagnosis(body, x, labels, loss, optimizer)
+    optimizer.step(model.params, grads)
     return result
 
 
@@ -187,9 +177,10 @@ def predict(
     """
     if len(x) == 0:
         raise ShapeError(f"predict: expected at least one image, found shape {x.shape}")
-    network = Prepared(model, len(x))
     batches = range(0, len(x), batch_size)
-    return np.concatenate([network(_prepared(x[i : i + batch_size], prepare)) for i in batches])
+    with one_thread_pool():
+        network = Prepared(model, len(x))
+        return np.concatenate([network(_prepared(x[i : i + batch_size], prepare)) for i in batches])
 
 
 def evaluate(
@@ -234,19 +225,14 @@ def _stopped(callbacks: Iterable[Callback], model: Sequential, history: History)
     return False
 
 
-class _Best:
-    """A copy of the weights with the lowest validation loss so far."""
-
-    def __init__(self) -> None:
-        self._loss, self._weights = float("inf"), {}  # type: ignore[var-annotated]
-
-    def offer(self, loss: float, weights: dict[str, np.ndarray]) -> None:
-        if loss < self._loss:
-            self._loss, self._weights = loss, {name: array.copy() for name, array in weights.items()}
-
-    def restore(self, weights: dict[str, np.ndarray]) -> None:
-        for name, array in self._weights.items():
-            weights[name][...] = array
+def _validate(model: Sequential, x: np.ndarray, labels: np.ndarray, prepare: Prepare | None) -> Evaluation:
+    scored = evaluate(model, x, labels, prepare=prepare)
+    if not math.isfinite(scored.loss):
+        raise NonFiniteError(
+            "the loss on the validation data is not finite, while training is: check those data for NaN, or "
+            "try a lower learning rate"
+        )
+    return scored
 
 
 def _check_data(x: np.ndarray, labels: np.ndarray, **counts: int) -> None:

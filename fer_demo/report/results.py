@@ -15,6 +15,7 @@ Scores lie between 0 and 1, durations are in seconds, and None stands for what i
                      confusion: counts summed over folds, rows true, columns predicted,
                      history: one per fold, {loss, accuracy, val_loss, val_accuracy: [one per epoch]}}}
     seconds      wall time of the whole run
+    finished     whether all folds are there, and pictures and page are written
 
 An interrupted run holds the models and folds that were finished.
 """

@@ -5,12 +5,12 @@ import pytest
 from sklearn.model_selection import StratifiedKFold
 
 import tinycnn as tc
-from fer_demo import crossval
-from fer_demo.crossval import Protocol, cross_validate, run_fold, split
+from fer_demo.crossval import Protocol, run_fold, split, summarise
 from fer_demo.data.dataset import Dataset
 from fer_demo.data.faces import synthetic_faces
 from fer_demo.errors import DataError
 from fer_demo.models import MODELS
+from fer_demo.preprocess import horizontal_flip
 
 PROTOCOL = Protocol(folds=2, epochs=1, batch_size=16)
 
@@ -30,6 +30,11 @@ def small_models(monkeypatch):
 @pytest.fixture(scope="module")
 def faces():
     return synthetic_faces(140)
+
+
+def run_folds(faces, name):
+    folds = enumerate(split(faces, PROTOCOL))
+    return [run_fold(faces, name, fold, indices, PROTOCOL) for fold, indices in folds]
 
 
 def test_folds_are_stratified_and_hold_every_face_out_once():
@@ -70,27 +75,26 @@ def test_too_few_of_an_emotion_is_an_error_with_numbers():
 def test_an_emotion_that_does_not_occur_is_no_obstacle(faces):
     kept = faces.labels != 1
     some = Dataset(faces.images[kept], faces.labels[kept], "no disgust", "0")
-    entry, _ = cross_validate(some, "mini_xception", PROTOCOL)
+    entry = summarise(some, "mini_xception", run_folds(some, "mini_xception"))
     assert entry["per_class"]["disgust"] == {"precision": None, "recall": None, "f1": None, "support": 0}
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_results_have_what_was_promised(faces, name):
-    seen = []
-    entry, probabilities = cross_validate(
-        faces, name, PROTOCOL, on_fold=lambda fold, result: seen.append(fold)
-    )
-    assert seen == [0, 1]
+    results = run_folds(faces, name)
+    entry = summarise(faces, name, results)
     assert len(entry["accuracy"]["folds"]) == len(entry["history"]) == 2
     assert entry["accuracy"]["mean"] == pytest.approx(np.mean(entry["accuracy"]["folds"]))
     assert np.sum(entry["confusion"]) == 140
     assert sum(row["support"] for row in entry["per_class"].values()) * 2 == 140
     assert entry["gap"]["folds"][0] == entry["train_accuracy"]["folds"][0] - entry["accuracy"]["folds"][0]
     assert {len(entry["history"][0][key]) for key in ("loss", "accuracy", "val_loss", "val_accuracy")} == {1}
-    assert probabilities.shape == (140, 7)
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
-    right = (probabilities.argmax(axis=1) == faces.labels).mean()
-    assert right == pytest.approx(np.trace(entry["confusion"]) / 140)
+    right = 0
+    for (_, held_out), result in zip(split(faces, PROTOCOL), results, strict=True):
+        assert result.probabilities.shape == (len(held_out), 7)
+        np.testing.assert_allclose(result.probabilities.sum(axis=1), 1, rtol=1e-5)
+        right += (result.probabilities.argmax(axis=1) == faces.labels[held_out]).sum()
+    assert right == np.trace(entry["confusion"])
 
 
 def test_same_seed_same_result_and_another_seed_another(faces):
@@ -121,8 +125,10 @@ def test_held_out_faces_teach_nothing(faces, monkeypatch):
 
 
 def test_flips_are_for_training_alone(faces, monkeypatch):
-    sizes, flip = [], crossval.horizontal_flip
-    monkeypatch.setattr(crossval, "horizontal_flip", lambda x, rng: sizes.append(len(x)) or flip(x, rng))
+    sizes, flip = [], horizontal_flip
+    monkeypatch.setattr(
+        "fer_demo.training.horizontal_flip", lambda x, rng: sizes.append(len(x)) or flip(x, rng)
+    )
     indices = split(faces, PROTOCOL)[0]
     run_fold(faces, "alexnet", 0, indices, PROTOCOL)
     assert sum(sizes) == len(indices[0])

@@ -1,16 +1,20 @@
 """The command as its user runs it."""
 
 import json
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tinycnn as tc
+from fer_demo import cli
 from fer_demo import cv as command
 
+ROOT = str(Path(__file__).parents[2])
 SMALL = ["--folds", "2", "--epochs", "1", "--model", "mini_xception", "--backend", "numpy"]
 
 
@@ -28,7 +32,7 @@ def cv(tmp_path, monkeypatch, capsys):
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["fer_demo.cv", *map(str, arguments)])
         try:
-            command.run()
+            cli.run(command.app)
             code = 0
         except SystemExit as stop:
             code = stop.code
@@ -55,6 +59,7 @@ def test_a_small_run_in_a_process_of_its_own_writes_everything(tmp_path):
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, "PYTHONPATH": ROOT},
     )
     assert run.returncode == 0, run.stderr
     assert "mini_xception  fold 2/2  accuracy" in run.stdout
@@ -116,9 +121,9 @@ FAST_START = """
 import sys
 for name in ("jinja2", "matplotlib", "numba", "pandas", "scipy", "sklearn"):
     sys.modules[name] = None  # as if it were not installed
-from fer_demo import cv
-cv.Display.batch = lambda *_: sys.exit("stopped after the first step")
-cv.run()
+from fer_demo import cli, cv, display
+display.Display.batch = lambda *_: sys.exit("stopped after the first step")
+cli.run(cv.app)
 """
 
 
@@ -134,6 +139,7 @@ def test_neither_help_nor_the_first_step_waits_for_a_library_of_later(tmp_path, 
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, "PYTHONPATH": ROOT},
     )
     assert run.stderr.strip() == ending
     assert run.returncode == bool(ending)

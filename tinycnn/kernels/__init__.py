@@ -6,7 +6,7 @@ the one in force: ``active().conv2d(x, kernel, bias, stride, pad)``.
 
 import importlib
 import os
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from functools import cache
 from importlib.util import find_spec
 from types import ModuleType
@@ -59,9 +59,12 @@ def _module(name: str) -> ModuleType:
 
 
 def one_thread_pool() -> AbstractContextManager[None]:
-    """Within the block, only one thread pool works: the jit kernels' own, or with the reference BLAS's."""
+    """Within the block, only the kernels' own threads work, and BLAS has one.
+
+    Two pools on one another are slow, and BLAS rounds otherwise with another number of threads.
+    """
     active()  # load the backend first: it brings a BLAS of its own
-    return single_threaded_blas() if backend_name() == "numba" else nullcontext()
+    return single_threaded_blas()
 
 
 class backend:

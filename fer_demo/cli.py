@@ -1,0 +1,86 @@
+"""What the commands share: options, and how they end when they are stopped or given what they cannot use."""
+
+import shlex
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from enum import StrEnum
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import tinycnn as tc
+from fer_demo.training import LARGE_BATCH, SMALL_BATCH
+
+
+class Backend(StrEnum):
+    """What ``--backend`` takes."""
+
+    numpy = "numpy"
+    numba = "numba"
+
+
+class ModelName(StrEnum):
+    """What ``--model`` takes where it is one model."""
+
+    mini_xception = "mini_xception"
+    alexnet = "alexnet"
+
+
+Source = Annotated[
+    Path | None,
+    typer.Option("--data", help="FER2013 as .csv (also .gz, .xz, .zip), or a folder of images by emotion."),
+]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of folds, weights, order and flips.")]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(min=1, help=f"Images a step: {SMALL_BATCH}, or {LARGE_BATCH} for many images."),
+]
+BackendOption = Annotated[Backend | None, typer.Option(help="numba where installed, otherwise numpy.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run in --out.")]
+CheckpointEvery = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Between checkpoints.")]
+
+
+def resuming(module: str) -> str:
+    """Return the command that resumes the present run of a module."""
+    options = [option for option in sys.argv[1:] if option != "--resume"]
+    return shlex.join(["python", "-m", module, *options, "--resume"])
+
+
+def resumable(module: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Let a command end with exit code 130, and the command that resumes it, on Ctrl-C and SIGTERM."""
+
+    def decorate(main: Callable[..., None]) -> Callable[..., None]:
+        @wraps(main)
+        def main_or_130(*args: Any, **options: Any) -> None:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            try:
+                main(*args, **options)
+            except KeyboardInterrupt:
+                print(f"Interrupted. To go on: {resuming(module)}", file=sys.stderr)
+                raise typer.Exit(130) from None
+
+        return main_or_130
+
+    return decorate
+
+
+def run(app: typer.Typer) -> None:
+    """Run a command; turn errors that a user can mend into one message and exit code 2."""
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
+    try:
+        app()
+    except (tc.TinyCNNError, OSError) as error:
+        print("Error:", "\n".join([str(error), *getattr(error, "__notes__", [])]), file=sys.stderr)
+        sys.exit(2)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
+    """Say in one line what a user shall know; the place in the code matters for other warnings alone."""
+    if issubclass(category, tc.CheckpointWarning):
+        print(f"Warning: {message}", file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, *place[:2]), end="", file=sys.stderr)

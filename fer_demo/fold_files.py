@@ -1,0 +1,86 @@
+"""The files of one fold of cross-validation: under way, finished, and its trained model."""
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tinycnn as tc
+from tinycnn.sealed import check_belongs, read_sealed, write_sealed
+
+
+@dataclass(frozen=True)
+class FoldFiles:
+    """Where a fold is kept. A fold is finished when its result is there, which is written last.
+
+    Attributes:
+        folder: is made if missing.
+        name: the model's.
+        fold: number from 0; files count from 1, as people do.
+        every: seconds between checkpoints.
+    """
+
+    folder: Path
+    name: str
+    fold: int
+    every: float = 60.0
+
+    @property
+    def model(self) -> Path:
+        """The trained model, for `tinycnn.load`."""
+        return self._path("safetensors")
+
+    @property
+    def result(self) -> Path:
+        """What was measured: probabilities, training accuracy and history."""
+        return self._path("result")
+
+    @property
+    def checkpoint(self) -> tc.Checkpoint:
+        """Where an unfinished training goes on from."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return tc.Checkpoint(self._path("checkpoint"), self.every)
+
+    def read(self, belongs_to: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]] | None:
+        """Return probabilities (M, 7) and the info of a finished fold; None if it must be trained.
+
+        Warns:
+            CheckpointWarning: the result is damaged, so the fold is trained again.
+
+        Raises:
+            ConfigError: the result is another run's.
+            OSError: the result cannot be read.
+        """
+        try:
+            arrays, info = read_sealed(self.result)
+        except FileNotFoundError:
+            return None
+        except tc.FileFormatError as error:
+            warnings.warn(f"{error}: training this fold again", tc.CheckpointWarning, stacklevel=2)
+            return None
+        check_belongs(self.result, info["belongs_to"], belongs_to)
+        self.checkpoint.remove()  # if the run was killed just before it did so
+        return arrays["probabilities"], info
+
+    def write(self, probabilities: np.ndarray, info: dict[str, Any], belongs_to: dict[str, Any]) -> None:
+        """Keep a finished fold, and drop its checkpoint.
+
+        Raises:
+            OSError: the result cannot be written; the checkpoint is still there.
+        """
+        write_sealed(self.result, {"probabilities": probabilities}, {**info, "belongs_to": belongs_to})
+        self.checkpoint.remove()
+
+    def _path(self, ending: str) -> Path:
+        return self.folder / f"{self.name}-{self.fold + 1}.{ending}"
+
+
+def remove_folds(folder: Path, names: Iterable[str]) -> None:
+    """Delete all files of all folds of the named models in a folder, and nothing else that may be there."""
+    for name in names:
+        for ending in ("result", "safetensors", "checkpoint", "checkpoint.previous"):
+            for path in folder.glob(f"{name}-*.{ending}"):
+                path.unlink()

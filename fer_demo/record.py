@@ -1,0 +1,110 @@
+"""`results.json` as it grows: written when a run begins, after each fold, and at the end."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tinycnn as tc
+from fer_demo import report
+from fer_demo.crossval import FoldResult, summarise
+from fer_demo.data import EMOTIONS, Dataset
+from fer_demo.errors import DataError
+from fer_demo.fold_files import remove_folds
+from fer_demo.models import MODELS
+from fer_demo.training import describe_data
+from tinycnn.sealed import check_belongs
+
+
+class Record:
+    """What one run has found so far, in a folder of its own.
+
+    Args:
+        out: the folder; made if missing.
+        dataset: N faces.
+        names: of the models.
+        protocol: how they are run, as `results.json` has it.
+
+    Attributes:
+        results: what `results.json` holds; see `fer_demo.report.results`.
+        folds: folder of the folds' files.
+    """
+
+    def __init__(self, out: Path, dataset: Dataset, names: list[str], protocol: dict[str, Any]) -> None:
+        self._out, self._path, self._dataset = out, out / "results.json", dataset
+        self.folds = out / "folds"
+        self._finished: dict[str, dict[int, FoldResult]] = {name: {} for name in names}
+        unknown = np.full((len(dataset), len(EMOTIONS)), np.nan, np.float32)
+        self._probabilities = {name: unknown.copy() for name in names}
+        self._began, self._seconds_before = time.perf_counter(), 0.0
+        self.results: report.Results = {
+            "finished": False,
+            "protocol": protocol,
+            "data": describe_data(dataset),
+            "environment": report.environment(),
+            "models": {},
+        }
+
+    def begin(self, resume: bool, command: str) -> None:
+        """Take over the folder: go on with the run in it, or start a new one.
+
+        Args:
+            resume: whether to go on, if there is a run.
+            command: what resumes that run, for the error's message.
+
+        Raises:
+            ConfigError: an unfinished run is in the folder and shall not be resumed, or cannot be, since its
+                options or data are others.
+            OSError: the folder cannot be written.
+        """
+        self._out.mkdir(parents=True, exist_ok=True)
+        earlier = self._earlier()
+        if resume and earlier:
+            check_belongs(self._path, _identity(earlier), _identity(self.results))
+            self._seconds_before = earlier.get("seconds") or 0.0
+        elif earlier and not earlier.get("finished", True):
+            raise tc.ConfigError(
+                f"{self._out} holds an unfinished run. To go on with it: {command}. To start over, delete "
+                "the folder or choose another one with --out"
+            )
+        elif not resume:
+            remove_folds(self.folds, MODELS)
+        self._write()
+
+    def add(self, name: str, fold: int, indices: tuple[np.ndarray, np.ndarray], result: FoldResult) -> None:
+        """Enter a finished fold, its number from 0 and its indices, of the model called `name`."""
+        self._finished[name][fold] = result
+        self._probabilities[name][indices[1]] = result.probabilities
+        found = [result for _, result in sorted(self._finished[name].items())]
+        self.results["models"][name] = summarise(self._dataset, name, found)
+        self._write()
+
+    def finish(self) -> Path:
+        """Write pictures and page; return the page's path."""
+        images, labels = self._dataset.images, self._dataset.labels
+        page = report.write_all(self.results, images, labels, self._out, self._probabilities)
+        self.results["finished"] = True  # not before the page is there
+        self._write()
+        return page
+
+    def _write(self) -> None:
+        self.results["seconds"] = self._seconds_before + time.perf_counter() - self._began
+        report.write_results(self.results, self._path)
+
+    def _earlier(self) -> report.Results | None:
+        try:
+            return report.read_results(self._path)
+        except DataError:  # there is none
+            return None
+        except tc.FileFormatError as error:
+            error.add_note(
+                "Delete that file and add --resume to go on: finished folds have files of their own."
+            )
+            raise
+
+
+def _identity(results: report.Results) -> dict[str, Any]:
+    """Return what must be equal for one run to go on with another's folds."""
+    protocol = {name: value for name, value in results["protocol"].items() if name != "threads"}
+    return {**protocol, "data": results["data"].get("sha256")}

@@ -1,0 +1,111 @@
+"""`python -m fer_demo.train`: train one model on a whole data set and keep it in one file."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+import tinycnn as tc
+from fer_demo import cli, data
+from fer_demo.display import Display
+from fer_demo.metrics import fold_metrics
+from fer_demo.training import default_batch_size, hold_out, save_model, train_model
+from tinycnn.sealed import check_belongs
+
+EXAMPLES = """
+Examples:
+
+  python -m fer_demo.train --data fer2013.csv --epochs 40
+
+  python -m fer_demo.train --data fer2013.csv --epochs 40 --resume
+
+  python -m fer_demo.train --model alexnet --validation 0.1
+"""
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(epilog=EXAMPLES)
+@cli.resumable("fer_demo.train")
+def main(
+    source: cli.Source = None,
+    model: Annotated[cli.ModelName, typer.Option(help="Which model to train.")] = cli.ModelName.mini_xception,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 8,
+    seed: cli.Seed = 0,
+    batch_size: cli.BatchSize = None,
+    validation: Annotated[
+        float, typer.Option(min=0, max=0.9, metavar="SHARE", help="Part of each emotion to keep for scoring.")
+    ] = 0,
+    backend: cli.BackendOption = None,
+    out: Annotated[Path, typer.Option(dir_okay=False, help="File of the model.")] = Path(
+        "weights.safetensors"
+    ),
+    resume: cli.Resume = False,
+    checkpoint_every: cli.CheckpointEvery = 60,
+) -> None:
+    """Train mini-Xception or AlexNet, and save it with all that is needed to use it.
+
+    Without --data the faces are synthetic: drawn by this program, so that everything runs with no download.
+    """
+    console = Console()
+    if backend is not None:
+        tc.backend(backend)
+    dataset = data.load(source)
+    options: dict[str, Any] = {
+        "model": str(model),
+        "epochs": epochs,
+        "seed": seed,
+        "batch_size": batch_size or default_batch_size(len(dataset)),
+        "validation": validation,
+        "data": dataset.sha256,
+        "backend": tc.backend_name(),
+    }
+    checkpoint = tc.Checkpoint(out.with_name(f"{out.name}.checkpoint"), checkpoint_every)
+    if out.exists() and resume and not checkpoint.exists():
+        check_belongs(out, tc.load_info(out).get("training", {}), options)
+        console.print(f"{out} is finished: nothing is left to go on with.", soft_wrap=True)
+        return
+    if checkpoint.exists() and not resume:
+        raise tc.ConfigError(
+            f"{checkpoint.path} holds an unfinished training. To go on with it: "
+            f"{cli.resuming('fer_demo.train')}. To start over, delete it or choose another --out"
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    metrics = _train(dataset, options, out, checkpoint, console)
+    console.print("  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+    console.print(f"Model: {out}", soft_wrap=True)
+
+
+def _train(
+    dataset: data.Dataset, options: dict[str, Any], out: Path, checkpoint: tc.Checkpoint, console: Console
+) -> dict[str, float]:
+    """Train, score and save the model, and drop its checkpoint; return the scores."""
+    name, epochs, seed = options["model"], options["epochs"], options["seed"]
+    training, held_out = hold_out(dataset.labels, options["validation"], seed)
+    x, labels = dataset.images[training], dataset.labels[training]
+    rest = (dataset.images[held_out], dataset.labels[held_out]) if len(held_out) else None
+    with Display(console, 1, epochs * len(x)) as display:
+        model, normalise, _ = train_model(
+            name,
+            x,
+            labels,
+            epochs=epochs,
+            batch_size=options["batch_size"],
+            seed=seed,
+            validation=rest,
+            checkpoint=checkpoint,
+            progress=display.watch(name),
+        )
+    metrics = {"train_accuracy": model.evaluate(x, labels, prepare=normalise).accuracy}
+    if rest is not None:
+        predicted = model.predict(rest[0], prepare=normalise).argmax(axis=1)
+        scores = fold_metrics(rest[1], predicted)
+        metrics |= {"validation_accuracy": scores.accuracy, "validation_macro_f1": scores.macro_f1}
+    save_model(model, out, normalise, dataset, metrics, options)
+    checkpoint.remove()
+    return metrics
+
+
+if __name__ == "__main__":
+    cli.run(app)

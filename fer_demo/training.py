@@ -1,0 +1,126 @@
+"""How one model is trained and kept: the same in cross-validation and on a whole data set."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tinycnn as tc
+from fer_demo.data import EMOTIONS, Dataset
+from fer_demo.models import MODELS
+from fer_demo.preprocess import Normalisation, horizontal_flip
+
+#: Peak of the one-cycle schedule for Adam.
+LEARNING_RATES = {"mini_xception": 5e-3, "alexnet": 1e-3}
+
+#: A small data set needs small batches, to make enough steps in a few epochs; large ones are faster.
+SMALL_BATCH, LARGE_BATCH, MANY_IMAGES = 24, 128, 5000
+
+
+def describe_data(dataset: Dataset) -> dict[str, Any]:
+    """Return what identifies a data set, as JSON can hold it."""
+    return {
+        "name": dataset.name,
+        "sha256": dataset.sha256,
+        "images": len(dataset),
+        "synthetic": dataset.synthetic,
+        "class_counts": dataset.class_counts(),
+    }
+
+
+def default_batch_size(images: int) -> int:
+    """Return the images a step for a data set of so many."""
+    return SMALL_BATCH if images < MANY_IMAGES else LARGE_BATCH
+
+
+def hold_out(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return (training indices, held-out indices) for labels (N,), both in order.
+
+    Of each label the nearest whole number of images to `share` (0 to 1) is held out, but never all of them;
+    `seed` says which.
+    """
+    rng, held_out = np.random.default_rng(seed), np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        count = min(round(share * len(members)), len(members) - 1)
+        held_out[rng.permutation(members)[:count]] = True
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def train_model(
+    name: str,
+    x: np.ndarray,
+    labels: np.ndarray,
+    *,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    validation: tuple[np.ndarray, np.ndarray] | None = None,
+    checkpoint: tc.Checkpoint | None = None,
+    progress: tc.Progress | bool = False,
+) -> tuple[tc.Sequential, Normalisation, tc.History]:
+    """Train the model called `name` from scratch; return it, what prepares its input, and how it went.
+
+    Nothing is chosen by the validation data: they are only watched, and the weights are those after the last
+    epoch.
+
+    Args:
+        name: a key of `MODELS`.
+        x: uint8, (N, 48, 48, 1); the normalisation is fitted on it.
+        labels: integers, (N,).
+        epochs: passes over x.
+        batch_size: images a step.
+        seed: of first weights, order, flips and dropout.
+        validation: (images, labels) to score after every epoch.
+        checkpoint: where to go on from.
+        progress: hears of the training.
+    """
+    normalise, model = Normalisation.fit(x), MODELS[name](seed=seed)
+    steps = epochs * -(-len(x) // batch_size)
+    history = model.fit(
+        x,
+        labels,
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=tc.Adam(tc.OneCycle(LEARNING_RATES[name], steps)),
+        validation=validation,
+        prepare=normalise,
+        augment=horizontal_flip,
+        keep_best=False,
+        checkpoint=checkpoint,
+        seed=seed,
+        progress=progress,
+    )
+    return model, normalise, history
+
+
+def save_model(
+    model: tc.Sequential,
+    path: Path,
+    normalise: Normalisation,
+    dataset: Dataset,
+    metrics: dict[str, float],
+    training: dict[str, Any],
+) -> None:
+    """Write a trained model with all that is needed to use it, and to train it again.
+
+    Args:
+        model: has been trained on `dataset` or a part of it.
+        path: ends in ``.safetensors``; its folder exists.
+        normalise: prepares the model's input.
+        dataset: told by name and digest.
+        metrics: the model's scores, 0 to 1.
+        training: the options of the training.
+    """
+    from fer_demo.report import environment
+
+    tc.save(
+        model,
+        path,
+        labels=EMOTIONS,
+        metrics=metrics,
+        preprocessing={"mean": normalise.mean, "std": normalise.std},
+        data=describe_data(dataset),
+        training=training,
+        environment=environment(),
+    )
