@@ -23,10 +23,11 @@ from benchmarks.timing import ROOT, Contender, Worker, thread_variables
 #: The cross-validation ends when it reports its first batch, with a code that tells this end from others.
 FIRST_STEP = 77
 UNTIL_FIRST_STEP = f"""
-import os
-from fer_demo import cv
-cv.Display.batch = lambda *_: os._exit({FIRST_STEP})
-cv.run()
+import os, sys, tempfile
+from fer_demo import cli, cv, display
+display.Display.batch = lambda *_: os._exit({FIRST_STEP})
+sys.argv += ["--out", tempfile.mkdtemp(dir=os.environ["TINYCNN_CACHE"])]
+cli.run(cv.app)
 """
 #: Of the libraries alone; the command chooses its own.
 BATCH = 64
@@ -60,23 +61,23 @@ def main(
     rows = []
     for model in cli.chosen(models):
         with tempfile.TemporaryDirectory() as folder:
-            os.environ.update(NUMBA_CACHE_DIR=f"{folder}/numba", TINYCNN_CACHE=f"{folder}/data")
-            waits = measure_model(model, bool(peers), threads, backend, rounds, folder)
+            os.environ.update(NUMBA_CACHE_DIR=f"{folder}/numba", TINYCNN_CACHE=folder)
+            waits = measure_model(model, bool(peers), threads, backend, rounds)
         rows.append({**waits, "import_s": imports["tinycnn"], "numpy_import_s": imports["numpy"]})
     cli.show(f"Seconds to the first training step, {threads} threads", rows, COLUMNS)
     cli.finish("cold_start", rows, threads, backend, save)
 
 
 def measure_model(
-    model: str, with_torch: bool, threads: int, backend: str | None, rounds: int, folder: str
+    model: str, with_torch: bool, threads: int, backend: str | None, rounds: int
 ) -> dict[str, Any]:
-    """Return a row of the results, but for the imports; `folder` is empty and holds all caches."""
+    """Return a row of the results, but for the imports; all caches are empty."""
     case = {"model": model, "batch": BATCH}
     ours = Contender("benchmarks.ours:training_step", {**case, "backend": backend}, threads)
     torch = Contender(
         "benchmarks.peers:training_step", {**case, "layout": "channels_last", "compiled": False}, threads
     )
-    options = ["--model", model, "--out", f"{folder}/results"] + (["--backend", backend] if backend else [])
+    options = ["--model", model] + (["--backend", backend] if backend else [])
     command = partial(run, UNTIL_FIRST_STEP, *options, expected=FIRST_STEP)
     libraries = {"ours": partial(first_step, ours)}
     if with_torch:
