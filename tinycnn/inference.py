@@ -84,8 +84,9 @@ def compile_for_inference(model: Layer) -> Prepared:
     """Return a copy of a model that can do nothing but inference, and does it faster: ``prepared(x)``.
 
     Batch norm becomes part of the weights before it, dropout is gone, and with numba the whole network is one
-    compiled call. Outputs are those of ``model.forward(x)`` up to rounding; with numba they depend neither on
-    the number of threads nor on an image's company in the batch. Later training does not change the copy.
+    compiled call. Outputs are those of ``model.forward(x)`` up to rounding; with numba they do not depend on
+    the number of threads, nor, in networks of up to a million numbers, on an image's company in the batch:
+    larger ones treat batches of 16 and more otherwise. Later training does not change the copy.
 
     Args:
         model: any layer, usually a `Sequential`.

@@ -137,11 +137,13 @@ def test_many_weights_in_blocks_of_images(backend):
         close(prepared(x[:n]), model.forward(x[:n]))
 
 
-def test_predicting_few_images_with_heavy_weights(backend):
+def test_heavy_weights_for_few_images_and_for_many(backend):
     layers = [tc.Flatten(), tc.Dense(300, 4000, rng=0), tc.ReLU(), tc.Dense(4000, 3, rng=1)]
-    model, x = tc.Sequential(layers), draw(np.random.default_rng(0), 9, 10, 10, 3)
-    for n in (1, 9):
+    model, x = tc.Sequential(layers), draw(np.random.default_rng(0), 20, 10, 10, 3)
+    prepared = tc.compile_for_inference(model)
+    for n in (1, 9, 20):
         close(model.predict(x[:n]), model.forward(x[:n]))
+        close(prepared(x[:n]), model.forward(x[:n]))
 
 
 def test_neither_threads_nor_company_change_a_bit():

@@ -20,8 +20,10 @@ from tinycnn.kernels.jit.team import CHUNKS, DONE, begin, done, finish, share_ca
 from tinycnn.kernels.memory import scratch
 from tinycnn.kernels.steps import Step, run_steps
 
-#: For fewer images than this, weights of more elements than this are not copied into another order.
-FEW, HEAVY = 8, 1 << 20
+#: Weights of more elements than this (AlexNet's, not mini-Xception's) are not copied into another order for
+#: fewer images than the first number, and not read again for every block of a batch of the second or more:
+#: then the kernels of training, one after another, are quicker.
+HEAVY, FEW, MANY = 1 << 20, 8, 16
 
 
 def prepare_steps(
@@ -29,7 +31,8 @@ def prepare_steps(
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function of x (N, H, W, C) that gives the last step's result; see the reference."""
     layout = layout_of(steps, shape, dtype)
-    if images is not None and images < FEW and layout.length > HEAVY:
+    heavy = layout.length > HEAVY
+    if heavy and images is not None and not FEW <= images < MANY:
         return lambda x: _one_by_one(steps, x)
     weights, p, block, size = layout.pack(steps, dtype), layout.program, layout.block, layout.size
 
@@ -38,6 +41,8 @@ def prepare_steps(
         return int((-(-images * p["oh"] // p["rows"]) * -(-p["o"] // p["channels"])).sum())
 
     def run(x: np.ndarray) -> np.ndarray:
+        if heavy and len(x) >= MANY:
+            return _one_by_one(steps, x)
         n, y = len(x), np.empty((len(x), *layout.out), dtype)
         if not x.flags.writeable:  # to compiled code a type of its own
             x = x.copy()
