@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -31,12 +32,24 @@ def generators(model: Layer) -> dict[str, np.random.Generator]:
     }
 
 
+_known: WeakKeyDictionary[Layer, tuple[list[Layer], list[np.random.Generator]]] = WeakKeyDictionary()
+
+
+def _changing(model: Layer) -> tuple[list[Layer], list[np.random.Generator]]:
+    """Return the layers with running statistics and all generators; looked up once, for every step asks."""
+    if model not in _known:
+        leaves = [layer for _, layer in model.walk() if not layer.children() and layer.state]
+        _known[model] = leaves, list(generators(model).values())
+    return _known[model]
+
+
 class Undo:
     """A copy of what a forward pass in training changes: running statistics and random generators."""
 
     def __init__(self, model: Layer) -> None:
-        self._arrays = [(array, array.copy()) for array in model.state.values()]
-        self._states = [(rng, rng.bit_generator.state) for rng in generators(model).values()]
+        leaves, drawn = _changing(model)
+        self._arrays = [(array, array.copy()) for leaf in leaves for array in leaf.state.values()]
+        self._states = [(rng, rng.bit_generator.state) for rng in drawn]
 
     def __call__(self) -> None:
         """Bring them back to where they were."""
