@@ -88,7 +88,7 @@ class HorizontalFlip(_Flip):
 
 
 class VerticalFlip(_Flip):
-    """The same top to bottom, which no face in use ever is: for the lesson that not every change helps."""
+    """Mirror it top to bottom: a lesson, since nobody is seen that way and training on it should hurt."""
 
     _axis = 1
 

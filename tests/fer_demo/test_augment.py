@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fer_demo import augment_sheet
 from fer_demo.augment import (
     Affine,
     Augmentation,
@@ -291,3 +292,10 @@ def test_other_images_are_refused(augment: Augmentation):
     for shape in ((48, 48), (2, 48, 48), (2, 48, 48, 3), (2, 0, 48, 1), (1, 2**15, 1, 1)):
         with pytest.raises(ShapeError, match=r"found images .*, expected grey ones \(N, H, W, 1\)"):
             applied(augment, np.zeros(shape, np.uint8))
+
+
+def test_the_picture_shows_every_augmentation_on_every_emotion():
+    rows = {type(step) for row in augment_sheet.ROWS.values() for step in getattr(row, "steps", (row,))}
+    assert rows == {type(augment) for augment in EACH}
+    figure = augment_sheet.augmentation_sheet()
+    assert len(figure.axes) == (len(augment_sheet.ROWS) + 1) * 7
