@@ -10,7 +10,7 @@ import numpy as np
 import tinycnn as tc
 from fer_demo.augment import Augmentation
 from fer_demo.recipes.balance import class_weights
-from tinycnn.checks import refuse
+from tinycnn.checks import check_positive, refuse
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class Recipe:
         Raises:
             ConfigError: the recipe has no learning rate for this model, or a value is out of range.
         """
+        check_positive(epochs=epochs, batch_size=batch_size)
         if model not in self.learning_rates:
             refuse("model", model, f"one that recipe {self.name!r} knows: {', '.join(self.learning_rates)}")
         rate, steps = self.learning_rates[model], epochs * math.ceil(len(labels) / batch_size)

@@ -4,7 +4,6 @@ import os
 import pickle
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +78,7 @@ def test_comes_back_from_a_pickle_and_has_a_repr_that_makes_it_again(augment):
     assert eval(repr(augment)) == augment
 
 
-IN_ANOTHER_PROCESS = """
+PROGRAM = """
 import pickle, sys, zlib
 import cv2, numpy as np
 augment, images = pickle.load(sys.stdin.buffer)
@@ -88,16 +87,20 @@ print(zlib.crc32(augment(images, np.random.default_rng(0)).tobytes()), augment)
 """
 
 
-@pytest.mark.parametrize("threads", ["1", "4"])
-def test_another_process_with_any_number_of_threads_gives_the_same_bits_and_repr(threads):
-    process = subprocess.run(
-        [sys.executable, "-c", IN_ANOTHER_PROCESS, threads],
-        input=pickle.dumps((ALL, faces())),
-        capture_output=True,
-        check=True,
-        cwd=Path(__file__).parents[2],
-    )
-    assert process.stdout.decode().strip() == f"{zlib.crc32(applied(ALL, faces()).tobytes())} {ALL}"
+@pytest.mark.parametrize("size", [48, 600])  # OpenCV shares out large images alone
+def test_other_processes_with_any_number_of_threads_give_the_same_bits_and_repr(size):
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", PROGRAM, threads],
+            input=pickle.dumps((ALL, faces(3, size, size))),
+            capture_output=True,
+            check=True,
+            cwd=Path(__file__).parents[2],
+        ).stdout.decode()
+        for threads in ("1", "4")
+    }
+    (output,) = outputs
+    assert output.rstrip().endswith(f" {ALL}")
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted through Linux's /proc")

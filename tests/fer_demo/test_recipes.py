@@ -110,6 +110,11 @@ def test_a_model_without_a_learning_rate_is_refused():
         RECIPES["paper"].fit_arguments("vgg", LABELS, epochs=1, batch_size=8)
 
 
+def test_a_batch_of_no_images_is_refused():
+    with pytest.raises(ConfigError, match=r"batch_size=0"):
+        RECIPES["paper"].fit_arguments("alexnet", LABELS, epochs=1, batch_size=0)
+
+
 def test_class_weights_make_emotions_count_the_same_and_images_1_on_average():
     weights = class_weights(LABELS)
     totals = np.bincount(LABELS, weights[LABELS])
