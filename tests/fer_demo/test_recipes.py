@@ -73,7 +73,7 @@ def test_the_default_recipe_is_what_cross_validation_does(faces, monkeypatch):
 
 
 def test_modern_is_what_it_says():
-    arguments = RECIPES["modern"].fit_arguments("mini_xception", LABELS, epochs=3, batch_size=37)
+    arguments = RECIPES["modern"].fit_arguments("mini_xception", LABELS, epochs=3, batch_size=40)
     expected = tc.Adam(tc.OneCycle(5e-3, steps=6), weight_decay=0.01)
     assert arguments["optimizer"].config() == expected.config()
     assert arguments["loss"].label_smoothing == 0.1
