@@ -1,0 +1,13 @@
+"""What `python -m fer_demo.cv` does if it is told nothing: quick to train in a few epochs."""
+
+import tinycnn as tc
+from fer_demo.augment import HorizontalFlip
+from fer_demo.recipes.recipe import Recipe
+
+RECIPE = Recipe(
+    name="default",
+    learning_rates={"mini_xception": 5e-3, "alexnet": 1e-3},
+    batch_size=None,
+    augment=HorizontalFlip(),
+    schedule=tc.OneCycle,
+)

@@ -1,0 +1,164 @@
+"""Every recipe trains, the default one as cross-validation does, and rare emotions can be made up for."""
+
+import pickle
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+
+import tinycnn as tc
+from fer_demo.crossval import LEARNING_RATES, Protocol, run_fold, split
+from fer_demo.data.faces import synthetic_faces
+from fer_demo.models import MODELS, mini_xception
+from fer_demo.preprocess import Normalisation
+from fer_demo.recipes import RECIPES, class_weights, oversample
+from tinycnn.errors import ConfigError
+
+LABELS = np.repeat(np.arange(7), (10, 2, 10, 20, 12, 8, 12))
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return synthetic_faces(60)
+
+
+def small_model(seed=0):
+    return mini_xception(seed=seed, widths=(2, 2, 2, 3, 3))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("balanced", [False, True])
+def test_two_steps_of_every_recipe_move_the_weights_and_repeat_themselves(name, balanced, faces):
+    recipe = replace(RECIPES[name], class_weights=balanced)
+    normalise, weights = Normalisation.fit(faces.images), []
+    for _ in range(2):
+        model = small_model()
+        before = {key: array.copy() for key, array in model.params.items()}
+        arguments = recipe.fit_arguments("mini_xception", faces.labels, epochs=1, batch_size=30)
+        history = model.fit(faces.images, faces.labels, prepare=normalise, progress=False, **arguments)
+        assert arguments["optimizer"].steps == 2
+        assert np.isfinite(history.loss).all()
+        assert all((model.params[key] != before[key]).any() for key in before if key.endswith("kernel"))
+        weights.append(np.concatenate([array.ravel() for array in model.params.values()]))
+    np.testing.assert_array_equal(*weights)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_knows_every_model_and_crosses_processes(name):
+    recipe = RECIPES[name]
+    assert set(recipe.learning_rates) == set(MODELS)
+    assert pickle.loads(pickle.dumps(recipe)) == recipe
+    assert " at 0x" not in repr(recipe)  # an address would be another in every process
+    assert recipe.name == name
+
+
+def test_the_default_recipe_is_what_cross_validation_does(faces, monkeypatch):
+    assert RECIPES["default"].learning_rates == LEARNING_RATES
+    monkeypatch.setitem(MODELS, "mini_xception", small_model)
+    protocol = Protocol(folds=2, epochs=2, batch_size=16, seed=3)
+    some = np.flatnonzero(np.isin(faces.labels, (0, 2, 3)))
+    faces = replace(faces, images=faces.images[some], labels=faces.labels[some])
+    indices = split(faces, protocol)[0]
+    expected = run_fold(faces, "mini_xception", 0, indices, protocol)
+
+    x, labels = faces.images[indices[0]], faces.labels[indices[0]]
+    model, normalise = small_model(seed=3000), Normalisation.fit(x)
+    arguments = RECIPES["default"].fit_arguments("mini_xception", labels, epochs=2, batch_size=16)
+    history = model.fit(x, labels, prepare=normalise, seed=3000, progress=False, **arguments)
+    assert history.loss == expected.history.loss
+    probabilities = model.predict(faces.images[indices[1]], prepare=normalise)
+    np.testing.assert_array_equal(probabilities, expected.probabilities)
+
+
+def test_modern_is_what_it_says():
+    arguments = RECIPES["modern"].fit_arguments("mini_xception", LABELS, epochs=3, batch_size=40)
+    expected = tc.Adam(tc.OneCycle(5e-3, steps=6), weight_decay=0.01)
+    assert arguments["optimizer"].config() == expected.config()
+    assert arguments["loss"].label_smoothing == 0.1
+    assert arguments["loss"].class_weights is None
+    assert arguments["ema"].decay == 0.999
+    assert repr(arguments["augment"]) == (
+        "Compose(steps=(HorizontalFlip(p=0.5), Affine(degrees=10, scale=(0.9, 1.1), shift=4)))"
+    )
+
+
+def test_the_paper_keeps_its_learning_rate_and_its_last_weights():
+    arguments = RECIPES["paper"].fit_arguments("alexnet", LABELS, epochs=3, batch_size=64)
+    assert isinstance(arguments["optimizer"], tc.Adam)
+    assert {arguments["optimizer"].schedule(step) for step in (0, 3, 100)} == {1e-3}
+    assert arguments["ema"] is None
+
+
+def test_another_optimiser_and_schedule_fit_into_a_recipe():
+    recipe = replace(
+        RECIPES["modern"],
+        optimizer=partial(tc.SGD, momentum=0.9),
+        schedule=partial(tc.Cosine, warmup=1),
+        class_weights=True,
+    )
+    arguments = recipe.fit_arguments("alexnet", LABELS, epochs=2, batch_size=74)
+    assert arguments["optimizer"].momentum == 0.9
+    assert arguments["optimizer"].schedule == tc.Cosine(1e-3, steps=2, warmup=1)
+    np.testing.assert_array_equal(arguments["loss"].class_weights, class_weights(LABELS))
+    assert " at 0x" not in repr(recipe)
+
+
+def test_a_model_without_a_learning_rate_is_refused():
+    with pytest.raises(ConfigError, match=r"model='vgg': expected one that recipe 'paper' knows: mini"):
+        RECIPES["paper"].fit_arguments("vgg", LABELS, epochs=1, batch_size=8)
+
+
+def test_a_batch_of_no_images_is_refused():
+    with pytest.raises(ConfigError, match=r"batch_size=0"):
+        RECIPES["paper"].fit_arguments("alexnet", LABELS, epochs=1, batch_size=0)
+
+
+def test_class_weights_make_emotions_count_the_same_and_images_1_on_average():
+    weights = class_weights(LABELS)
+    totals = np.bincount(LABELS, weights[LABELS])
+    np.testing.assert_allclose(totals, len(LABELS) / 7)
+    assert weights[LABELS].mean() == pytest.approx(1)
+
+
+def test_an_emotion_that_does_not_occur_has_weight_0():
+    weights = class_weights(LABELS[LABELS != 1])
+    assert weights[1] == 0
+    assert weights[LABELS[LABELS != 1]].mean() == pytest.approx(1)
+
+
+def test_oversampling_shows_every_emotion_as_often_and_every_image_about_as_often_as_its_like():
+    indices = oversample(LABELS, np.random.default_rng(0))
+    np.testing.assert_array_equal(np.bincount(LABELS[indices]), 20)
+    for label in range(7):
+        times = Counter(indices[LABELS[indices] == label].tolist())
+        assert set(times) == set(np.flatnonzero(label == LABELS).tolist())
+        assert max(times.values()) - min(times.values()) <= 1
+    np.testing.assert_array_equal(indices, oversample(LABELS, np.random.default_rng(0)))
+    assert (indices != oversample(LABELS, np.random.default_rng(1))).any()
+
+
+@pytest.mark.parametrize(
+    ("limit", "counts"), [(1, (10, 2, 10, 20)), (1.5, (15, 3, 15, 20)), (4, (20, 8, 20, 20))]
+)
+def test_oversampling_stops_at_its_limit(limit, counts):
+    indices = oversample(LABELS, np.random.default_rng(0), limit)
+    np.testing.assert_array_equal(np.bincount(LABELS[indices])[:4], counts)
+
+
+@pytest.mark.parametrize(
+    "labels", [np.array([], int), np.array([7]), np.array([-1]), np.zeros((2, 2), int), [0, 1]]
+)
+def test_what_is_no_emotion_is_refused(labels):
+    for balance in (class_weights, partial(oversample, rng=np.random.default_rng(0))):
+        with pytest.raises(
+            ConfigError, match=r"(?s)labels=.*expected an array \(N,\) of at least one integer"
+        ):
+            balance(labels)
+
+
+@pytest.mark.parametrize("limit", [0.5, None, float("nan")])
+def test_a_limit_below_1_is_refused(limit):
+    with pytest.raises(ConfigError, match=r"limit=.*: expected a number of at least 1"):
+        oversample(LABELS, np.random.default_rng(0), limit)
