@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import tinycnn as tc
+from tinycnn.files import replace_file
 from tinycnn.sealed import check_belongs, read_sealed, write_sealed
 
 
@@ -27,6 +28,10 @@ class FoldFiles:
     name: str
     fold: int
     every: float = 60.0
+
+    def title(self, folds: int) -> str:
+        """Return what to call this one of so many folds."""
+        return f"{self.name}  fold {self.fold + 1}/{folds}"
 
     @property
     def model(self) -> Path:
@@ -72,6 +77,21 @@ class FoldFiles:
             OSError: the result cannot be written; the checkpoint is still there.
         """
         write_sealed(self.result, {"probabilities": probabilities}, {**info, "belongs_to": belongs_to})
+        self.checkpoint.remove()
+
+    def contents(self) -> tuple[bytes, bytes]:
+        """Return the files of a finished fold, the model's and the result's, to be adopted elsewhere."""
+        return self.model.read_bytes(), self.result.read_bytes()
+
+    def adopt(self, model: bytes, result: bytes) -> None:
+        """Keep a fold that was finished in another folder, perhaps another machine's; see `contents`.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        replace_file(self.model, model)
+        replace_file(self.result, result)
         self.checkpoint.remove()
 
     def _path(self, ending: str) -> Path:
