@@ -35,10 +35,12 @@ Source = Annotated[
     Path | None,
     typer.Option("--data", help="FER2013 as .csv (also .gz, .xz, .zip), or a folder of images by emotion."),
 ]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of folds, weights, order and flips.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="Of folds, weights, order and flips.")
+]
 BatchSize = Annotated[
     int | None,
-    typer.Option(min=1, help=f"Images a step: {SMALL_BATCH}, or {LARGE_BATCH} for many images."),
+    typer.Option(min=1, metavar="N", help=f"Images a step: {SMALL_BATCH}, or {LARGE_BATCH} for many images."),
 ]
 BackendOption = Annotated[Backend | None, typer.Option(help="numba where installed, otherwise numpy.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run in --out.")]

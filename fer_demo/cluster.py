@@ -78,7 +78,11 @@ def _connected(scheduler: str) -> Client:
 
 
 class _Backend(DaskDistributedBackend):
-    """joblib's, which would wait for ever for a task that Dask has given up."""
+    """joblib's, which would wait for ever for a task that Dask has given up, and spurn a lone worker."""
+
+    def effective_n_jobs(self, n_jobs: int) -> int:
+        """Return the workers' threads, but at least 2: for 1, joblib would work in this process instead."""
+        return max(2, super().effective_n_jobs(n_jobs))
 
     def submit(self, func: Any, callback: Callable[[Any], None] | None = None) -> Future:
         """Send a task, and hear of its end even if that is an error of Dask's own."""
@@ -92,7 +96,7 @@ class _Backend(DaskDistributedBackend):
         if isinstance(out, Future):
             return out.result()
         if isinstance(out, BaseException):
-            raise WorkerError(f"the connection to the Dask scheduler was lost ({out}): add --resume to go on")
+            raise WorkerError("the connection to the Dask scheduler was lost: add --resume to go on") from out
         return super().retrieve_result_callback(out)
 
 

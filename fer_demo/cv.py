@@ -13,7 +13,7 @@ import tinycnn as tc
 from fer_demo import cli, data, report
 from fer_demo.crossval import Protocol, split
 from fer_demo.display import Display
-from fer_demo.fold_files import FoldFiles
+from fer_demo.fold_files import FoldFiles, own_folder
 from fer_demo.jobs import Workers, train_folds
 from fer_demo.models import MODELS
 from fer_demo.record import Record
@@ -37,8 +37,6 @@ Examples:
 
   python -m fer_demo.cv --data fer2013.csv --resume  go on after Ctrl-C
 
-  python -m fer_demo.cv --data fer2013.csv --jobs 4  four folds at a time
-
   python -m fer_demo.cv --data faces/ --model mini_xception --epochs 20
 """
 
@@ -49,18 +47,20 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @cli.resumable("fer_demo.cv")
 def main(
     source: cli.Source = None,
-    model: Annotated[ModelChoice, typer.Option(help="Which model to run.")] = ModelChoice.all,
-    folds: Annotated[int, typer.Option(min=2, help="Parts to cut the data into.")] = 5,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training part.")] = 8,
+    model: Annotated[
+        ModelChoice, typer.Option(metavar="NAME", help="mini_xception, alexnet, all.")
+    ] = ModelChoice.all,
+    folds: Annotated[int, typer.Option(min=2, metavar="N", help="Parts to cut the data into.")] = 5,
+    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Passes over training part.")] = 8,
     seed: cli.Seed = 0,
     batch_size: cli.BatchSize = None,
     backend: cli.BackendOption = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("cv-results"),
     resume: cli.Resume = False,
     checkpoint_every: cli.CheckpointEvery = 60,
-    jobs: Annotated[int, typer.Option(min=1, help="Folds to train at once; they share the cores.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Folds to train at once.")] = 1,
     scheduler: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Of a Dask cluster to train on: tcp://host:8786.")
+        str | None, typer.Option(metavar="ADDRESS", help="Of a Dask cluster: tcp://host:8786.")
     ] = None,
 ) -> None:
     """Train and compare mini-Xception and AlexNet by k-fold cross-validation.
@@ -74,14 +74,15 @@ def main(
     protocol = Protocol(folds, epochs, seed, batch_size or default_batch_size(len(dataset)))
     names = list(MODELS) if model is ModelChoice.all else [str(model)]
     record = Record(out, dataset, names, _describe(protocol, names, workers))
-    record.begin(resume, cli.resuming("fer_demo.cv"))
-    try:
-        _train(dataset, names, protocol, record, checkpoint_every, workers, console)
-    except KeyboardInterrupt:
+    with own_folder(out):
+        record.begin(resume, cli.resuming("fer_demo.cv"))
+        try:
+            _train(dataset, names, protocol, record, checkpoint_every, workers, console)
+        except KeyboardInterrupt:
+            report.print_results(record.results, console)
+            raise
         report.print_results(record.results, console)
-        raise
-    report.print_results(record.results, console)
-    console.print(f"Report: {record.finish()}", soft_wrap=True, markup=False)
+        console.print(f"Report: {record.finish()}", soft_wrap=True, markup=False)
 
 
 def _train(

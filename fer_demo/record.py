@@ -21,7 +21,7 @@ class Record:
     """What one run has found so far, in a folder of its own.
 
     Args:
-        out: the folder; made if missing.
+        out: the folder; it exists.
         dataset: N faces.
         names: of the models.
         protocol: how they are run, as `results.json` has it.
@@ -58,7 +58,6 @@ class Record:
                 options or data are others.
             OSError: the folder cannot be written.
         """
-        self._out.mkdir(parents=True, exist_ok=True)
         earlier = self._earlier()
         if resume and earlier:
             check_belongs(self._path, _identity(earlier), _identity(self.results))
