@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 import tinycnn as tc
+from fer_demo.errors import WorkerWarning
 from fer_demo.training import LARGE_BATCH, SMALL_BATCH
 
 
@@ -34,10 +35,12 @@ Source = Annotated[
     Path | None,
     typer.Option("--data", help="FER2013 as .csv (also .gz, .xz, .zip), or a folder of images by emotion."),
 ]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of folds, weights, order and flips.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="Of folds, weights, order and flips.")
+]
 BatchSize = Annotated[
     int | None,
-    typer.Option(min=1, help=f"Images a step: {SMALL_BATCH}, or {LARGE_BATCH} for many images."),
+    typer.Option(min=1, metavar="N", help=f"Images a step: {SMALL_BATCH}, or {LARGE_BATCH} for many images."),
 ]
 BackendOption = Annotated[Backend | None, typer.Option(help="numba where installed, otherwise numpy.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run in --out.")]
@@ -70,7 +73,7 @@ def resumable(module: str) -> Callable[[Callable[..., None]], Callable[..., None
 
 def run(app: typer.Typer) -> None:
     """Run a command; turn errors that a user can mend into one message and exit code 2."""
-    warnings.showwarning = _show_warning  # type: ignore[assignment]
+    warnings.showwarning = show_warning  # type: ignore[assignment]
     try:
         app()
     except (tc.TinyCNNError, OSError) as error:
@@ -78,9 +81,9 @@ def run(app: typer.Typer) -> None:
         sys.exit(2)
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
+def show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
     """Say in one line what a user shall know; the place in the code matters for other warnings alone."""
-    if issubclass(category, tc.CheckpointWarning):
+    if issubclass(category, tc.CheckpointWarning | WorkerWarning):
         print(f"Warning: {message}", file=sys.stderr)
     else:
         print(warnings.formatwarning(message, category, *place[:2]), end="", file=sys.stderr)

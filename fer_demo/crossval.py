@@ -121,21 +121,11 @@ def run_fold(
         ConfigError: the files are of another protocol, model or data set.
         OSError: they cannot be written.
     """
+    kept = kept_fold(dataset, indices, protocol, files) if files else None
+    if kept:
+        return kept
     training, held_out = indices
     labels = dataset.labels[held_out]
-    belongs_to = {
-        "model": name,
-        "fold": fold,
-        **asdict(protocol),
-        "data": dataset.sha256,
-        "backend": tc.backend_name(),
-    }
-    kept = files.read(belongs_to) if files else None
-    if kept:
-        probabilities, info = kept
-        metrics = fold_metrics(labels, probabilities.argmax(axis=1))
-        return FoldResult(metrics, probabilities, info["train_accuracy"], tc.History(**info["history"]))
-
     x, held_out_x = dataset.images[training], dataset.images[held_out]
     model, normalise, history = train_model(
         name,
@@ -152,10 +142,37 @@ def run_fold(
     metrics = fold_metrics(labels, probabilities.argmax(axis=1))
     train_accuracy = model.evaluate(x, dataset.labels[training], prepare=normalise).accuracy
     if files:
+        belongs_to = _identity(dataset, protocol, files)
         scores = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1}
         save_model(model, files.model, normalise, dataset, scores, belongs_to)
         files.write(probabilities, {"train_accuracy": train_accuracy, "history": asdict(history)}, belongs_to)
     return FoldResult(metrics, probabilities, train_accuracy, history)
+
+
+def kept_fold(
+    dataset: Dataset, indices: tuple[np.ndarray, np.ndarray], protocol: Protocol, files: FoldFiles
+) -> FoldResult | None:
+    """Return what `run_fold` has kept of a fold, None if it must be trained.
+
+    Warns and raises as `FoldFiles.read` does.
+    """
+    kept = files.read(_identity(dataset, protocol, files))
+    if kept is None:
+        return None
+    probabilities, info = kept
+    metrics = fold_metrics(dataset.labels[indices[1]], probabilities.argmax(axis=1))
+    return FoldResult(metrics, probabilities, info["train_accuracy"], tc.History(**info["history"]))
+
+
+def _identity(dataset: Dataset, protocol: Protocol, files: FoldFiles) -> dict[str, Any]:
+    """Return what must be equal for a fold's files to be of use."""
+    return {
+        "model": files.name,
+        "fold": files.fold,
+        **asdict(protocol),
+        "data": dataset.sha256,
+        "backend": tc.backend_name(),
+    }
 
 
 def summarise(dataset: Dataset, name: str, results: list[FoldResult]) -> dict[str, Any]:

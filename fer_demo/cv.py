@@ -1,5 +1,6 @@
 """`python -m fer_demo.cv`: cross-validate the models and write tables, pictures and a page."""
 
+from contextlib import closing
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -10,9 +11,10 @@ from rich.console import Console
 
 import tinycnn as tc
 from fer_demo import cli, data, report
-from fer_demo.crossval import Protocol, run_fold, split
+from fer_demo.crossval import Protocol, split
 from fer_demo.display import Display
-from fer_demo.fold_files import FoldFiles
+from fer_demo.fold_files import FoldFiles, own_folder
+from fer_demo.jobs import Workers, train_folds
 from fer_demo.models import MODELS
 from fer_demo.record import Record
 from fer_demo.training import LEARNING_RATES, default_batch_size
@@ -45,35 +47,42 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @cli.resumable("fer_demo.cv")
 def main(
     source: cli.Source = None,
-    model: Annotated[ModelChoice, typer.Option(help="Which model to run.")] = ModelChoice.all,
-    folds: Annotated[int, typer.Option(min=2, help="Parts to cut the data into.")] = 5,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training part.")] = 8,
+    model: Annotated[
+        ModelChoice, typer.Option(metavar="NAME", help="mini_xception, alexnet, all.")
+    ] = ModelChoice.all,
+    folds: Annotated[int, typer.Option(min=2, metavar="N", help="Parts to cut the data into.")] = 5,
+    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Passes over training part.")] = 8,
     seed: cli.Seed = 0,
     batch_size: cli.BatchSize = None,
     backend: cli.BackendOption = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("cv-results"),
     resume: cli.Resume = False,
     checkpoint_every: cli.CheckpointEvery = 60,
+    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Folds to train at once.")] = 1,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Of a Dask cluster: tcp://host:8786.")
+    ] = None,
 ) -> None:
     """Train and compare mini-Xception and AlexNet by k-fold cross-validation.
 
     Without --data the faces are synthetic: drawn by this program, so that everything runs with no download.
     """
-    console = Console()
+    console, workers = Console(), Workers(jobs, scheduler)
     if backend is not None:
         tc.backend(backend)
     dataset = data.load(source)
     protocol = Protocol(folds, epochs, seed, batch_size or default_batch_size(len(dataset)))
     names = list(MODELS) if model is ModelChoice.all else [str(model)]
-    record = Record(out, dataset, names, _describe(protocol, names))
-    record.begin(resume, cli.resuming("fer_demo.cv"))
-    try:
-        _train(dataset, names, protocol, record, checkpoint_every, console)
-    except KeyboardInterrupt:
+    record = Record(out, dataset, names, _describe(protocol, names, workers))
+    with own_folder(out):
+        record.begin(resume, cli.resuming("fer_demo.cv"))
+        try:
+            _train(dataset, names, protocol, record, checkpoint_every, workers, console)
+        except KeyboardInterrupt:
+            report.print_results(record.results, console)
+            raise
         report.print_results(record.results, console)
-        raise
-    report.print_results(record.results, console)
-    console.print(f"Report: {record.finish()}", soft_wrap=True)
+        console.print(f"Report: {record.finish()}", soft_wrap=True, markup=False)
 
 
 def _train(
@@ -82,25 +91,28 @@ def _train(
     protocol: Protocol,
     record: Record,
     checkpoint_every: float,
+    workers: Workers,
     console: Console,
 ) -> None:
     """Run all folds of all models, show them and enter them into the record."""
     folds = split(dataset, protocol)
+    todo = [
+        FoldFiles(record.folds, name, fold, checkpoint_every) for name in names for fold in range(len(folds))
+    ]
     images = protocol.epochs * (len(dataset) * (len(folds) - 1) // len(folds))
-    with Display(console, len(names) * len(folds), images) as display:
-        for name in names:
-            for fold, indices in enumerate(folds):
-                title = f"{name}  fold {fold + 1}/{len(folds)}"
-                files = FoldFiles(record.folds, name, fold, checkpoint_every)
-                result = run_fold(dataset, name, fold, indices, protocol, display.watch(title), files)
-                record.add(name, fold, indices, result)
-                display.finished(
-                    f"{title}  accuracy {result.metrics.accuracy:.4f}  "
-                    f"(training part {result.train_accuracy:.4f})  {result.seconds:.1f} s"
-                )
+    with (
+        Display(console, len(todo), images, str(workers)) as display,
+        closing(train_folds(dataset, protocol, todo, workers, display)) as finished,
+    ):
+        for files, result in finished:
+            record.add(files.name, files.fold, folds[files.fold], result)
+            display.finished(
+                f"{files.title(len(folds))}  accuracy {result.metrics.accuracy:.4f}  "
+                f"(training part {result.train_accuracy:.4f})  {result.seconds:.1f} s"
+            )
 
 
-def _describe(protocol: Protocol, names: list[str]) -> dict[str, object]:
+def _describe(protocol: Protocol, names: list[str], workers: Workers) -> dict[str, object]:
     return {
         **asdict(protocol),
         "optimizer": "Adam",
@@ -109,7 +121,8 @@ def _describe(protocol: Protocol, names: list[str]) -> dict[str, object]:
         "augmentation": "horizontal flip",
         "normalisation": "mean and standard deviation of the training part",
         "backend": tc.backend_name(),
-        "threads": tc.get_threads(),
+        "threads": workers.threads,
+        "workers": workers.scheduler or workers.jobs,
     }
 
 

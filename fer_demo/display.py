@@ -17,9 +17,10 @@ class Display(tc.Progress):
         console: where to show it.
         trainings: how many there will be.
         images: of one training, times its epochs.
+        title: stands beside the bar until a training is watched.
     """
 
-    def __init__(self, console: Console, trainings: int, images: int) -> None:
+    def __init__(self, console: Console, trainings: int, images: int, title: str = "") -> None:
         self._console, self._images, self._done = console, images, 0
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -31,7 +32,7 @@ class Display(tc.Progress):
             transient=True,
             expand=True,
         )
-        self._task = self._bar.add_task("", total=trainings * images, figures="")
+        self._task = self._bar.add_task(title, total=trainings * images, figures="")
 
     def __enter__(self) -> "Display":
         self._bar.start()
@@ -71,8 +72,9 @@ class Display(tc.Progress):
         self._epoch += 1
 
     def finished(self, line: str) -> None:
-        """End a training, whether it was heard of or read from a file, with a line that stays."""
+        """End a training, whether it was watched, read from a file or done elsewhere; the line stays."""
         self._done += 1
+        self._bar.update(self._task, completed=self._done * self._images)
         self._console.print(line)
 
     def _describe(self, figures: str) -> None:

@@ -5,3 +5,11 @@ from tinycnn.errors import TinyCNNError
 
 class DataError(TinyCNNError, ValueError):
     """A data file or folder cannot be used; the message names the file, the place and the remedy."""
+
+
+class WorkerError(TinyCNNError, RuntimeError):
+    """Processes or machines that train folds died, or cannot be reached."""
+
+
+class WorkerWarning(UserWarning):
+    """A process that trained a fold died, and the fold is trained again."""

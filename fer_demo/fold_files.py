@@ -1,7 +1,9 @@
 """The files of one fold of cross-validation: under way, finished, and its trained model."""
 
+import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,13 @@ from typing import Any
 import numpy as np
 
 import tinycnn as tc
+from tinycnn.files import replace_file
 from tinycnn.sealed import check_belongs, read_sealed, write_sealed
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,10 @@ class FoldFiles:
     name: str
     fold: int
     every: float = 60.0
+
+    def title(self, folds: int) -> str:
+        """Return what to call this one of so many folds."""
+        return f"{self.name}  fold {self.fold + 1}/{folds}"
 
     @property
     def model(self) -> Path:
@@ -74,6 +86,21 @@ class FoldFiles:
         write_sealed(self.result, {"probabilities": probabilities}, {**info, "belongs_to": belongs_to})
         self.checkpoint.remove()
 
+    def contents(self) -> tuple[bytes, bytes]:
+        """Return the files of a finished fold, the model's and the result's, to be adopted elsewhere."""
+        return self.model.read_bytes(), self.result.read_bytes()
+
+    def adopt(self, model: bytes, result: bytes) -> None:
+        """Keep a fold that was finished in another folder, perhaps another machine's; see `contents`.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        replace_file(self.model, model)
+        replace_file(self.result, result)
+        self.checkpoint.remove()
+
     def _path(self, ending: str) -> Path:
         return self.folder / f"{self.name}-{self.fold + 1}.{ending}"
 
@@ -84,3 +111,38 @@ def remove_folds(folder: Path, names: Iterable[str]) -> None:
         for ending in ("result", "safetensors", "checkpoint", "checkpoint.previous"):
             for path in folder.glob(f"{name}-*.{ending}"):
                 path.unlink()
+
+
+@contextmanager
+def own_folder(folder: Path) -> Iterator[None]:
+    """Make a folder if it is missing, and keep other runs out of it within the block, however that ends.
+
+    Where the system cannot lock folders, it keeps nobody out.
+
+    Raises:
+        ConfigError: another run has the folder, or it is a file.
+        OSError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise tc.ConfigError(f"{folder}: a file is in the way; choose another --out") from error
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)  # closed by the system if the process is killed
+    try:
+        with suppress(OSError):  # some network folders cannot be locked
+            _lock(descriptor, folder)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise tc.ConfigError(
+            f"{folder}: another run is at work there; wait for its end, or choose another --out"
+        ) from error

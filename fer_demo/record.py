@@ -21,7 +21,7 @@ class Record:
     """What one run has found so far, in a folder of its own.
 
     Args:
-        out: the folder; made if missing.
+        out: the folder; it exists.
         dataset: N faces.
         names: of the models.
         protocol: how they are run, as `results.json` has it.
@@ -58,7 +58,6 @@ class Record:
                 options or data are others.
             OSError: the folder cannot be written.
         """
-        self._out.mkdir(parents=True, exist_ok=True)
         earlier = self._earlier()
         if resume and earlier:
             check_belongs(self._path, _identity(earlier), _identity(self.results))
@@ -77,7 +76,9 @@ class Record:
         self._finished[name][fold] = result
         self._probabilities[name][indices[1]] = result.probabilities
         found = [result for _, result in sorted(self._finished[name].items())]
-        self.results["models"][name] = summarise(self._dataset, name, found)
+        models = self.results["models"] | {name: summarise(self._dataset, name, found)}
+        # In the order of the names, whichever fold is finished first.
+        self.results["models"] = {name: models[name] for name in self._finished if name in models}
         self._write()
 
     def finish(self) -> Path:
@@ -106,5 +107,6 @@ class Record:
 
 def _identity(results: report.Results) -> dict[str, Any]:
     """Return what must be equal for one run to go on with another's folds."""
-    protocol = {name: value for name, value in results["protocol"].items() if name != "threads"}
+    any_number = ("threads", "workers")
+    protocol = {name: value for name, value in results["protocol"].items() if name not in any_number}
     return {**protocol, "data": results["data"].get("sha256")}

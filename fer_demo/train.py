@@ -64,7 +64,7 @@ def main(
     checkpoint = tc.Checkpoint(out.with_name(f"{out.name}.checkpoint"), checkpoint_every)
     if out.exists() and resume and not checkpoint.exists():
         check_belongs(out, tc.load_info(out).get("training", {}), options)
-        console.print(f"{out} is finished: nothing is left to go on with.", soft_wrap=True)
+        console.print(f"{out} is finished: nothing is left to go on with.", soft_wrap=True, markup=False)
         return
     if checkpoint.exists() and not resume:
         raise tc.ConfigError(
@@ -74,7 +74,7 @@ def main(
     out.parent.mkdir(parents=True, exist_ok=True)
     metrics = _train(dataset, options, out, checkpoint, console)
     console.print("  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
-    console.print(f"Model: {out}", soft_wrap=True)
+    console.print(f"Model: {out}", soft_wrap=True, markup=False)
 
 
 def _train(

@@ -6,9 +6,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinycnn.checks import check_flag
 from tinycnn.errors import ConfigError, DTypeError, ShapeError
 from tinycnn.kernels import active
-from tinycnn.schedules import Constant, Schedule, check
+from tinycnn.schedules import Constant, Schedule, check, number
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -61,9 +62,8 @@ class Optimizer:
     slot_names: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, learning_rate: float | Schedule, weight_decay: float) -> None:
-        check(
-            0 <= weight_decay < math.inf, "weight_decay", weight_decay, "0 or a positive number, such as 1e-4"
-        )
+        decays = 0 <= number(weight_decay) < math.inf
+        check(decays, "weight_decay", weight_decay, "0 or a positive number, such as 1e-4")
         self.schedule = learning_rate if isinstance(learning_rate, Schedule) else Constant(learning_rate)
         self.weight_decay = float(weight_decay)
         self.steps = 0
@@ -193,10 +193,11 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(learning_rate, weight_decay)
-        check(0 <= momentum < 1, "momentum", momentum, "at least 0, less than 1, such as 0.9")
+        check(0 <= number(momentum) < 1, "momentum", momentum, "at least 0, less than 1, such as 0.9")
+        check_flag(nesterov=nesterov)
         check(momentum > 0 or not nesterov, "nesterov", nesterov, "False, since momentum is 0")
         self.momentum = float(momentum)
-        self.nesterov = bool(nesterov)
+        self.nesterov = nesterov
 
     def _move(
         self, param: np.ndarray, grad: np.ndarray, slots: list[np.ndarray], lr: float, decay: float
@@ -242,9 +243,9 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(learning_rate, weight_decay)
-        check(0 <= beta1 < 1, "beta1", beta1, "at least 0, less than 1, such as 0.9")
-        check(0 <= beta2 < 1, "beta2", beta2, "at least 0, less than 1, such as 0.999")
-        check(0 < eps < 1, "eps", eps, "a small positive number, such as 1e-8")
+        check(0 <= number(beta1) < 1, "beta1", beta1, "at least 0, less than 1, such as 0.9")
+        check(0 <= number(beta2) < 1, "beta2", beta2, "at least 0, less than 1, such as 0.999")
+        check(0 < number(eps) < 1, "eps", eps, "a small positive number, such as 1e-8")
         self.beta1 = float(beta1)
         self.beta2 = float(beta2)
         self.eps = float(eps)

@@ -3,13 +3,15 @@
 import math
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from numbers import Integral
 
 import numpy as np
 
 from tinycnn import plan
 from tinycnn.averaging import ExponentialMovingAverage
 from tinycnn.checkpoint import Checkpoint, kept
-from tinycnn.errors import ConfigError, DTypeError, NonFiniteError, ShapeError
+from tinycnn.checks import check_positive, refuse
+from tinycnn.errors import DTypeError, NonFiniteError, ShapeError
 from tinycnn.finite import Undo, all_finite, diagnosis
 from tinycnn.inference import Prepared
 from tinycnn.kernels import one_thread_pool
@@ -80,7 +82,9 @@ def fit(
         NonFiniteError: data, loss or gradients hold NaN or infinity; the model is as before that step.
         ConfigError, FileFormatError, OSError: the checkpoint is of another training, damaged, not accessible.
     """
-    _check_data(x, labels, epochs=epochs, batch_size=batch_size)
+    check_positive(epochs=epochs, batch_size=batch_size)
+    _check_data(x, labels)
+    _check_options(optimizer, loss, ema, validation, seed)
     data = {"x": x, "labels": labels}
     if validation is not None:
         _check_data(*validation)
@@ -173,9 +177,13 @@ def predict(
     """Return the model's outputs for x (N, ...), computed batch by batch: an array of its own, (N, K).
 
     Raises:
-        ShapeError, DTypeError: x does not fit the model.
+        ShapeError, DTypeError: x does not fit the model, or `prepare` makes more or fewer images of it.
+        ConfigError: the batch size is no whole number of at least 1.
     """
-    if len(x) == 0:
+    check_positive(batch_size=batch_size)
+    if not isinstance(x, np.ndarray):
+        raise DTypeError(f"predict: expected a NumPy array of images, found {type(x).__name__}")
+    if x.ndim == 0 or len(x) == 0:
         raise ShapeError(f"predict: expected at least one image, found shape {x.shape}")
     batches = range(0, len(x), batch_size)
     with one_thread_pool():
@@ -213,7 +221,15 @@ def _logit_layers(model: Sequential) -> Sequential:
 
 
 def _prepared(images: np.ndarray, prepare: Prepare | None) -> np.ndarray:
-    return images if prepare is None else prepare(images)
+    if prepare is None:
+        return images
+    prepared = prepare(images)
+    if np.shape(prepared)[:1] != images.shape[:1]:
+        raise ShapeError(
+            f"prepare made {type(prepared).__name__} of shape {np.shape(prepared)} of a batch of shape "
+            f"{images.shape}: expected an array of as many images"
+        )
+    return prepared
 
 
 def _stopped(callbacks: Iterable[Callback], model: Sequential, history: History) -> bool:
@@ -235,13 +251,24 @@ def _validate(model: Sequential, x: np.ndarray, labels: np.ndarray, prepare: Pre
     return scored
 
 
-def _check_data(x: np.ndarray, labels: np.ndarray, **counts: int) -> None:
+def _check_data(x: np.ndarray, labels: np.ndarray) -> None:
     if not isinstance(x, np.ndarray) or not isinstance(labels, np.ndarray):
         raise DTypeError(f"expected NumPy arrays, found {type(x).__name__} and {type(labels).__name__}")
-    if labels.shape != x.shape[:1] or len(x) == 0:
+    if x.ndim == 0 or labels.shape != x.shape[:1] or len(x) == 0:
         raise ShapeError(
             f"expected N >= 1 images and as many labels, found shapes {x.shape} and {labels.shape}"
         )
-    for name, value in counts.items():
-        if type(value) is not int or value < 1:
-            raise ConfigError(f"{name}={value!r}: expected a whole number of at least 1")
+
+
+def _check_options(optimizer: object, loss: object, ema: object, validation: object, seed: object) -> None:
+    for name, value, kind in (
+        ("optimizer", optimizer, Optimizer),
+        ("loss", loss, SoftmaxCrossEntropy),
+        ("ema", ema, ExponentialMovingAverage),
+    ):
+        if not isinstance(value, kind | None):
+            refuse(name, value, f"an object of type {kind.__name__}, or None")
+    if validation is not None and not (isinstance(validation, tuple | list) and len(validation) == 2):
+        refuse("validation", validation, "a pair (images, labels), or None")
+    if not isinstance(seed, Integral) or isinstance(seed, bool) or seed < 0:
+        refuse("seed", seed, "a whole number of at least 0")

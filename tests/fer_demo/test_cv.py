@@ -13,6 +13,7 @@ import pytest
 import tinycnn as tc
 from fer_demo import cli
 from fer_demo import cv as command
+from fer_demo.fold_files import own_folder
 
 ROOT = str(Path(__file__).parents[2])
 SMALL = ["--folds", "2", "--epochs", "1", "--model", "mini_xception", "--backend", "numpy"]
@@ -146,9 +147,49 @@ def test_neither_help_nor_the_first_step_waits_for_a_library_of_later(tmp_path, 
 def test_bad_options_give_one_message_and_exit_code_2(cv, options, tmp_path, monkeypatch):
     (tmp_path / "text").write_text("no table")
     (tmp_path / "empty").mkdir()
-    monkeypatch.setattr(command, "run_fold", None)  # nothing gets so far
+    monkeypatch.setattr(command, "train_folds", None)  # nothing gets so far
     code, output, error = cv(*options)
     assert code == 2
     assert "Error" in error
     assert options[0] in error or options[-1][:30] in error  # it says what is wrong
     assert "Traceback" not in error + output
+
+
+def test_two_runs_in_one_folder_are_refused(cv, tmp_path):
+    write_csv(tmp_path / "faces.csv")
+    with own_folder(tmp_path / "out"):
+        code, output, error = cv("--data", "faces.csv", "--out", "out", *SMALL)
+    assert code == 2
+    assert "out: another run is at work there; wait for its end, or choose another --out" in error
+    assert "fold" not in output
+    with own_folder(tmp_path / "out"):
+        pass
+
+
+@pytest.mark.parametrize("out", ["text", "text/below"])
+def test_a_file_in_the_place_of_the_folder_is_named_with_a_remedy(cv, tmp_path, out):
+    (tmp_path / "text").touch()
+    code, _, error = cv("--out", out)
+    assert code == 2
+    assert f"{out}: a file is in the way; choose another --out" in error
+
+
+def test_a_folder_that_cannot_be_written_is_noticed_before_training(cv, tmp_path, monkeypatch):
+    def denied(path, *_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    write_csv(tmp_path / "faces.csv")
+    monkeypatch.setattr("fer_demo.report.results.replace_file", denied)
+    monkeypatch.setattr(command, "train_folds", None)  # nothing gets so far
+    code, _, error = cv("--data", "faces.csv", "--out", "out", *SMALL)
+    assert code == 2
+    assert "Permission denied: 'out/results.json'" in error
+
+
+def test_square_brackets_in_a_folder_s_name_are_shown(cv, tmp_path, monkeypatch):
+    monkeypatch.setattr("fer_demo.report.write_all", lambda results, images, labels, out, _: out / "x.html")
+    write_csv(tmp_path / "faces[1].csv")
+    code, output, _ = cv("--data", "faces[1].csv", "--out", "my [bold] run", *SMALL)
+    assert code == 0
+    assert "Report: my [bold] run/x.html" in output
+    assert "faces[1].csv" in output

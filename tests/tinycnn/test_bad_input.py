@@ -31,6 +31,8 @@ GOOD = [
     (tc.OneCycle, {"max_lr": 0.1, "steps": 9, "warmup_fraction": 0.3, "start_div": 25.0, "final_div": 1e4}),
     (tc.ReduceOnPlateau, {"lr": 0.1, "factor": 0.5, "patience": 1, "min_lr": 0.0, "threshold": 0.0}),
     (tc.ExponentialMovingAverage, {"decay": 0.9}),
+    (tc.SGD, {"learning_rate": 0.1, "momentum": 0.9, "nesterov": False, "weight_decay": 0.0}),
+    (tc.Adam, {"learning_rate": 0.1, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 0.0}),
 ]
 ARGUMENTS = [(kind, good, name) for kind, good in GOOD for name in good]
 
@@ -59,6 +61,9 @@ FINE = {
     "bias": [True],
     "l2": [3.5, 10**9, 10**30],
     "eps": [3.5, 10**9, 10**30],
+    "nesterov": [True],
+    "learning_rate": [3.5, 10**9, 10**30],
+    "weight_decay": [3.5, 10**9, 10**30],
     "shortcut": [None],
     "input_shape": [None, (1, 2, 3)],
     "class_weights": [None, (1, 2, 3), np.array([1, 2])],
@@ -77,12 +82,13 @@ FINE = {
 def test_a_bad_argument_is_named(kind, good, name):
     kind(**good)
     for value in BAD:
-        if any(type(value) is type(fine) and np.array_equal(value, fine) for fine in FINE.get(name, [])):
+        fine_values = [] if (kind, name) == (tc.Adam, "eps") else FINE.get(name, [])
+        if any(type(value) is type(fine) and np.array_equal(value, fine) for fine in fine_values):
             kind(**good | {name: value})
             continue
         with pytest.raises(tc.ConfigError) as error:
             kind(**good | {name: value})
-        named = (name, "Sequential:") if name == "layers" else (name,)
+        named = (name, {"layers": "Sequential:", "learning_rate": "lr"}.get(name, name))
         assert any(word in str(error.value) for word in named), error.value
         assert "expected" in str(error.value)
         assert len(str(error.value)) < 400
@@ -302,3 +308,60 @@ def test_a_loaded_model_can_be_trained(tmp_path):
     before = model.params["0.kernel"].copy()
     tc.train_step(model, x, labels, tc.SoftmaxCrossEntropy(), tc.SGD(0.1))
     assert (model.params["0.kernel"] != before).any()
+
+
+MODEL = tc.Sequential([tc.Flatten(), tc.Dense(4, 2, rng=0)], input_shape=(2, 2, 1))
+IMAGES, LABELS = np.zeros((5, 2, 2, 1), np.float32), np.arange(5) % 2
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 1.5, None, "3", True])
+def test_a_bad_batch_size_is_named(batch_size):
+    for call in (
+        lambda: MODEL.predict(IMAGES, batch_size=batch_size),
+        lambda: MODEL.evaluate(IMAGES, LABELS, batch_size=batch_size),
+        lambda: MODEL.fit(IMAGES, LABELS, batch_size=batch_size, progress=False),
+    ):
+        with pytest.raises(tc.ConfigError, match=r"batch_size=.*expected a whole number of at least 1"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("x", "error"),
+    [
+        (None, tc.DTypeError),
+        ([[1.0]], tc.DTypeError),
+        (np.float32(1), tc.DTypeError),
+        (np.array(1.0, np.float32), tc.ShapeError),
+        (IMAGES[:0], tc.ShapeError),
+    ],
+)
+def test_what_is_no_batch_of_images_is_refused(x, error):
+    with pytest.raises(error, match="expected"):
+        MODEL.predict(x)
+    with pytest.raises(error, match="expected"):
+        MODEL.evaluate(x, LABELS[: np.size(x)] if np.ndim(x) else np.array(1))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("seed", value) for value in ("x", -1, 1.5, None, True, [1])]
+    + [("optimizer", value) for value in ("adam", tc.Adam, 0.1)]
+    + [("loss", "mse"), ("loss", len), ("ema", 0.9)]
+    + [("validation", value) for value in (5, "xy", (), (IMAGES,), (IMAGES, LABELS, LABELS), IMAGES)],
+)
+def test_a_bad_option_of_fit_is_named(option, value):
+    with pytest.raises(tc.TinyCNNError, match=f"{option}=.*expected"):
+        MODEL.fit(IMAGES, LABELS, progress=False, **{option: value})
+
+
+@pytest.mark.parametrize(
+    "prepare", [lambda b: b[:-1], lambda b: np.concatenate([b, b]), lambda b: None, lambda b: b.sum()]
+)
+def test_prepare_must_not_lose_images(prepare):
+    for call in (
+        lambda: MODEL.predict(IMAGES, prepare=prepare),
+        lambda: MODEL.evaluate(IMAGES, LABELS, prepare=prepare),
+        lambda: MODEL.fit(IMAGES, LABELS, prepare=prepare, progress=False),
+    ):
+        with pytest.raises(tc.ShapeError, match=r"prepare made .*: expected an array of as many images"):
+            call()

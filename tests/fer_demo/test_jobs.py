@@ -1,0 +1,254 @@
+"""Folds in several processes and on a cluster give the numbers and files of a run in one, whoever dies."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinycnn as tc
+from fer_demo import cli, cv
+from fer_demo.jobs import Workers
+
+ROOT = str(Path(__file__).parents[2])
+PATIENCE = 120  # seconds, for machines that do much else
+FOLDS = 4
+CV = ["--data", "faces.csv", "--model", "mini_xception", "--backend", "numpy", "--batch-size", 8]
+CV += ["--folds", FOLDS, "--epochs", 4]
+
+
+def write_faces():
+    pixels = np.random.default_rng(0).integers(0, 256, (42, 48 * 48))
+    rows = [f"{i % 7},{' '.join(map(str, face))},Training" for i, face in enumerate(pixels)]
+    Path("faces.csv").write_text("\n".join(["emotion,pixels,Usage", *rows]) + "\n")
+
+
+def start(command, *arguments, **environment):
+    return subprocess.Popen(
+        [sys.executable, *command, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+#: Pictures take long, and have tests of their own.
+PLAIN = """
+from fer_demo import cli, cv, report
+report.write_all = lambda results, images, labels, out, _: out
+cli.run(cv.app)
+"""
+
+
+def start_cv(*arguments):
+    return start(["-c", PLAIN], *CV, *arguments)
+
+
+def end_of(process):
+    """Exit code, standard output and standard error."""
+    output, error = process.communicate(timeout=PATIENCE)
+    return process.returncode, output, error
+
+
+def wait_for(condition, *processes):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        for process in processes:
+            assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+
+
+def numbers(out):
+    """results.json without what a clock measured, and without the number of workers."""
+
+    def timeless(value):
+        if isinstance(value, dict):
+            clocks = ("seconds", "images_per_second", "threads", "workers")
+            return {key: timeless(item) for key, item in value.items() if key not in clocks}
+        return [timeless(item) for item in value] if isinstance(value, list) else value
+
+    return json.dumps(timeless(json.loads(Path(out, "results.json").read_text())))  # so order counts
+
+
+def models(out):
+    return {path.name: path.read_bytes() for path in Path(out, "folds").glob("*.safetensors")}
+
+
+def assert_equal(out, whole):
+    assert numbers(out) == numbers(whole)
+    assert models(out) == models(whole)
+    assert len(models(out)) == FOLDS
+    kinds = {path.suffix for path in Path(out, "folds").iterdir()}
+    assert kinds == {".safetensors", ".result"}
+
+
+def children(process):
+    """Ids of the processes that train, by their names the ones that joblib started."""
+    tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
+    found = [int(pid) for task in tasks for pid in task.read_text().split()]
+    return [pid for pid in found if b"popen_loky" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def checkpoints(out):
+    return sorted(Path(out, "folds").glob("*.checkpoint"))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Folder of a run that nobody disturbed, one fold after another."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        prepare(folder, patch)
+        code, _, error = end_of(start_cv("--out", "out"))
+    assert (code, error) == (0, "")
+    return folder / "out"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """An empty folder with a data set, in which the commands run."""
+    prepare(tmp_path, monkeypatch)
+
+
+def prepare(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PYTHONPATH", ROOT)
+    monkeypatch.setenv("TINYCNN_CACHE", str(folder / "cache"))
+    write_faces()
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Call the command in this process; return exit code, standard output and error."""
+    backend, term = tc.backend_name(), signal.getsignal(signal.SIGTERM)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["fer_demo.cv", *map(str, [*CV, *arguments])])
+        try:
+            cli.run(cv.app)
+            code = 0
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capsys.readouterr()
+
+    monkeypatch.setattr("fer_demo.report.write_all", lambda results, images, labels, out, _: out)
+    yield call
+    tc.backend(backend)
+    signal.signal(signal.SIGTERM, term)
+
+
+def test_two_jobs_equal_one(whole):
+    code, output, error = end_of(start_cv("--out", "out", "--jobs", 2))
+    assert (code, error) == (0, "")
+    assert output.count("accuracy 0.") >= FOLDS
+    assert_equal("out", whole)
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
+
+
+@needs_proc
+def test_a_killed_process_is_replaced_and_its_fold_goes_on(whole):
+    process = start_cv("--out", "out", "--jobs", 2, "--checkpoint-every", 0)
+    wait_for(lambda: len(checkpoints("out")) == 2, process)
+    os.kill(children(process)[0], signal.SIGKILL)
+    code, _, error = end_of(process)
+    assert code == 0, error
+    assert error.startswith("Warning: a process that trained a fold was killed")
+    assert_equal("out", whole)
+
+
+@needs_proc
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_stopped_in_mid_fold_it_goes_on_with_fewer_jobs(whole, call, number):
+    process = start_cv("--out", "out", "--jobs", 2, "--checkpoint-every", 0)
+    wait_for(lambda: list(Path("out/folds").glob("*.result")) and len(checkpoints("out")) == 2, process)
+    trainers = children(process)
+    process.send_signal(number)
+    code, output, error = end_of(process)
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in trainers))
+    if number != signal.SIGKILL:
+        assert code == 130
+        assert "Traceback" not in error
+        assert f"of {FOLDS} folds of faces.csv" in output
+        assert shlex.split(error.split("To go on: ")[1])[-1] == "--resume"
+    assert len(models("out")) < FOLDS
+    assert call("--out", "out", "--resume")[0] == 0
+    assert_equal("out", whole)
+
+
+def test_threads_are_shared_out():
+    before = tc.get_threads()
+    try:
+        tc.set_threads(5)
+        assert [Workers(jobs).threads for jobs in (1, 2, 3, 5, 6)] == [5, 2, 1, 1, 1]
+    finally:
+        tc.set_threads(before)
+
+
+def test_jobs_and_scheduler_exclude_one_another(call):
+    code, _, error = call("--jobs", 2, "--scheduler", "tcp://127.0.0.1:1")
+    assert code == 2
+    assert "--jobs 2 and --scheduler tcp://127.0.0.1:1: expected one of the two" in error
+
+
+def test_without_dask_the_error_says_what_to_install(call, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    monkeypatch.delitem(sys.modules, "fer_demo.cluster", raising=False)
+    code, _, error = call("--scheduler", "tcp://127.0.0.1:1")
+    assert code == 2
+    assert "--scheduler needs distributed, which is not installed: pip install 'tinycnn[cluster]'" in error
+
+
+@contextmanager
+def cluster(workers, **environment):
+    """A scheduler and workers on this machine; give the address, and the workers' processes and folders."""
+    pytest.importorskip("distributed", reason="the cluster needs dask[distributed]")
+    Path("scheduler").mkdir()
+    processes = []
+    try:
+        processes.append(
+            start(
+                ["-m", "distributed.cli.dask_scheduler"],
+                *("--host", "127.0.0.1", "--port", 0, "--no-dashboard", "--scheduler-file", "address.json"),
+                **environment,
+            )
+        )
+        wait_for(lambda: Path("address.json").exists(), *processes)
+        time.sleep(0.1)
+        address = json.loads(Path("address.json").read_text())["address"]
+        for index in range(workers):
+            options = ("--no-nanny", "--no-dashboard", "--nthreads", 1, "--host", "127.0.0.1")
+            options += ("--local-directory", f"worker{index}")
+            processes.append(start(["-m", "distributed.cli.dask_worker"], address, *options, **environment))
+        yield address, processes[1:]
+    finally:
+        for process in reversed(processes):
+            process.kill()
+            process.communicate()
+
+
+def training(index):
+    """Whether a worker of the cluster is in mid-fold."""
+    return bool(list(Path(f"worker{index}").glob("**/*.checkpoint")))
+
+
+def test_a_killed_worker_s_fold_is_trained_by_another(whole):
+    with cluster(2) as (address, workers):
+        process = start_cv("--out", "out", "--scheduler", address)
+        wait_for(lambda: training(0) and training(1), process, *workers)
+        workers[0].kill()
+        code, output, error = end_of(process)
+        assert code == 0, error
+        assert output.count("accuracy 0.") >= FOLDS
+        assert workers[1].poll() is None
+    assert_equal("out", whole)
