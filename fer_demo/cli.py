@@ -14,7 +14,6 @@ import typer
 
 import tinycnn as tc
 from fer_demo.errors import WorkerWarning
-from fer_demo.training import LARGE_BATCH, SMALL_BATCH
 
 
 class Backend(StrEnum):
@@ -22,6 +21,14 @@ class Backend(StrEnum):
 
     numpy = "numpy"
     numba = "numba"
+
+
+class RecipeName(StrEnum):
+    """What ``--recipe`` takes."""
+
+    default = "default"
+    paper = "paper"
+    modern = "modern"
 
 
 class ModelName(StrEnum):
@@ -35,13 +42,9 @@ Source = Annotated[
     Path | None,
     typer.Option("--data", help="FER2013 as .csv (also .gz, .xz, .zip), or a folder of images by emotion."),
 ]
-Seed = Annotated[
-    int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="Of folds, weights, order and flips.")
-]
-BatchSize = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="N", help=f"Images a step: {SMALL_BATCH}, or {LARGE_BATCH} for many images."),
-]
+RecipeOption = Annotated[RecipeName, typer.Option("--recipe", metavar="NAME", help="default, paper, modern.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="Of all that is random.")]
+BatchSize = Annotated[int | None, typer.Option(min=1, metavar="N", help="Images a step.")]
 BackendOption = Annotated[Backend | None, typer.Option(help="numba where installed, otherwise numpy.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run in --out.")]
 CheckpointEvery = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Between checkpoints.")]

@@ -12,6 +12,7 @@ from fer_demo.errors import DataError
 from fer_demo.fold_files import FoldFiles
 from fer_demo.metrics import FoldMetrics, fold_metrics, over_folds, summarise_folds
 from fer_demo.models import FACE, MODELS
+from fer_demo.recipes import RECIPES
 from fer_demo.training import save_model, train_model
 from tinycnn.summary import rows
 
@@ -23,14 +24,16 @@ class Protocol:
     Attributes:
         folds: parts that the data are cut into, each with the same mix of emotions.
         epochs: passes over the training part.
-        seed: of folds, first weights, order of images, flips and dropout.
+        seed: of folds, first weights, order of images, augmentation and dropout.
         batch_size: images a step.
+        recipe: the rest, a key of `RECIPES`.
     """
 
     folds: int = 5
     epochs: int = 8
     seed: int = 0
     batch_size: int = 32
+    recipe: str = "default"
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,7 @@ def run_fold(
         name,
         x,
         dataset.labels[training],
+        recipe=RECIPES[protocol.recipe],
         epochs=protocol.epochs,
         batch_size=protocol.batch_size,
         seed=protocol.seed * 1000 + fold,

@@ -16,8 +16,9 @@ from fer_demo.display import Display
 from fer_demo.fold_files import FoldFiles, own_folder
 from fer_demo.jobs import Workers, train_folds
 from fer_demo.models import MODELS
+from fer_demo.recipes import RECIPES
 from fer_demo.record import Record
-from fer_demo.training import LEARNING_RATES, default_batch_size
+from fer_demo.training import default_batch_size
 
 
 class ModelChoice(StrEnum):
@@ -52,6 +53,7 @@ def main(
     ] = ModelChoice.all,
     folds: Annotated[int, typer.Option(min=2, metavar="N", help="Parts to cut the data into.")] = 5,
     epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Passes over training part.")] = 8,
+    recipe: cli.RecipeOption = cli.RecipeName.default,
     seed: cli.Seed = 0,
     batch_size: cli.BatchSize = None,
     backend: cli.BackendOption = None,
@@ -71,7 +73,8 @@ def main(
     if backend is not None:
         tc.backend(backend)
     dataset = data.load(source)
-    protocol = Protocol(folds, epochs, seed, batch_size or default_batch_size(len(dataset)))
+    batch_size = batch_size or default_batch_size(RECIPES[recipe], len(dataset))
+    protocol = Protocol(folds, epochs, seed, batch_size, str(recipe))
     names = list(MODELS) if model is ModelChoice.all else [str(model)]
     record = Record(out, dataset, names, _describe(protocol, names, workers))
     with own_folder(out):
@@ -113,12 +116,11 @@ def _train(
 
 
 def _describe(protocol: Protocol, names: list[str], workers: Workers) -> dict[str, object]:
+    recipe = RECIPES[protocol.recipe]
     return {
         **asdict(protocol),
-        "optimizer": "Adam",
-        "learning_rate": {name: LEARNING_RATES[name] for name in names},
-        "schedule": "one cycle, peak at 30 %",
-        "augmentation": "horizontal flip",
+        "learning_rate": {name: recipe.learning_rates[name] for name in names},
+        "details": repr(recipe),
         "normalisation": "mean and standard deviation of the training part",
         "backend": tc.backend_name(),
         "threads": workers.threads,

@@ -32,11 +32,3 @@ class Normalisation:
         x -= np.float32(self.mean)
         x *= np.float32(1 / self.std)
         return x
-
-
-def horizontal_flip(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return a copy of images (N, H, W, C) in which each is mirrored left to right with probability 1/2."""
-    flipped = images.copy()
-    chosen = rng.random(len(images)) < 0.5
-    flipped[chosen] = images[chosen, :, ::-1]
-    return flipped

@@ -10,6 +10,7 @@ import tinycnn as tc
 from fer_demo import cli, data
 from fer_demo.display import Display
 from fer_demo.metrics import fold_metrics
+from fer_demo.recipes import RECIPES
 from fer_demo.training import default_batch_size, hold_out, save_model, train_model
 from tinycnn.sealed import check_belongs
 
@@ -31,6 +32,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def main(
     source: cli.Source = None,
     model: Annotated[cli.ModelName, typer.Option(help="Which model to train.")] = cli.ModelName.mini_xception,
+    recipe: cli.RecipeOption = cli.RecipeName.default,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 8,
     seed: cli.Seed = 0,
     batch_size: cli.BatchSize = None,
@@ -54,9 +56,10 @@ def main(
     dataset = data.load(source)
     options: dict[str, Any] = {
         "model": str(model),
+        "recipe": str(recipe),
         "epochs": epochs,
         "seed": seed,
-        "batch_size": batch_size or default_batch_size(len(dataset)),
+        "batch_size": batch_size or default_batch_size(RECIPES[recipe], len(dataset)),
         "validation": validation,
         "data": dataset.sha256,
         "backend": tc.backend_name(),
@@ -90,6 +93,7 @@ def _train(
             name,
             x,
             labels,
+            recipe=RECIPES[options["recipe"]],
             epochs=epochs,
             batch_size=options["batch_size"],
             seed=seed,

@@ -8,10 +8,8 @@ import numpy as np
 import tinycnn as tc
 from fer_demo.data import EMOTIONS, Dataset
 from fer_demo.models import MODELS
-from fer_demo.preprocess import Normalisation, horizontal_flip
-
-#: Peak of the one-cycle schedule for Adam.
-LEARNING_RATES = {"mini_xception": 5e-3, "alexnet": 1e-3}
+from fer_demo.preprocess import Normalisation
+from fer_demo.recipes import Recipe
 
 #: A small data set needs small batches, to make enough steps in a few epochs; large ones are faster.
 SMALL_BATCH, LARGE_BATCH, MANY_IMAGES = 24, 128, 5000
@@ -28,9 +26,9 @@ def describe_data(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def default_batch_size(images: int) -> int:
-    """Return the images a step for a data set of so many."""
-    return SMALL_BATCH if images < MANY_IMAGES else LARGE_BATCH
+def default_batch_size(recipe: Recipe, images: int) -> int:
+    """Return the images a step of a recipe, for a data set of so many."""
+    return recipe.batch_size or (SMALL_BATCH if images < MANY_IMAGES else LARGE_BATCH)
 
 
 def hold_out(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -52,6 +50,7 @@ def train_model(
     x: np.ndarray,
     labels: np.ndarray,
     *,
+    recipe: Recipe,
     epochs: int,
     batch_size: int,
     seed: int,
@@ -61,35 +60,32 @@ def train_model(
 ) -> tuple[tc.Sequential, Normalisation, tc.History]:
     """Train the model called `name` from scratch; return it, what prepares its input, and how it went.
 
-    Nothing is chosen by the validation data: they are only watched, and the weights are those after the last
-    epoch.
+    Nothing is chosen by the validation data: they are only watched, and the weights are the recipe's at the
+    end.
 
     Args:
         name: a key of `MODELS`.
         x: uint8, (N, 48, 48, 1); the normalisation is fitted on it.
         labels: integers, (N,).
+        recipe: how to train.
         epochs: passes over x.
         batch_size: images a step.
-        seed: of first weights, order, flips and dropout.
+        seed: of first weights, order, augmentation and dropout.
         validation: (images, labels) to score after every epoch.
         checkpoint: where to go on from.
         progress: hears of the training.
     """
     normalise, model = Normalisation.fit(x), MODELS[name](seed=seed)
-    steps = epochs * -(-len(x) // batch_size)
     history = model.fit(
         x,
         labels,
-        epochs=epochs,
-        batch_size=batch_size,
-        optimizer=tc.Adam(tc.OneCycle(LEARNING_RATES[name], steps)),
         validation=validation,
         prepare=normalise,
-        augment=horizontal_flip,
         keep_best=False,
         checkpoint=checkpoint,
         seed=seed,
         progress=progress,
+        **recipe.fit_arguments(name, labels, epochs, batch_size),
     )
     return model, normalise, history
 

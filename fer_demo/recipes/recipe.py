@@ -31,7 +31,6 @@ class Recipe:
         label_smoothing: share of each target that is spread evenly over the emotions.
         ema_decay: of a moving average of the weights, which the model ends with; None for the last weights.
         class_weights: let an image of a rare emotion count more in the loss.
-        oversampling: repeat the images of rare emotions (see `oversample`, which the caller does first).
     """
 
     name: str
@@ -44,14 +43,13 @@ class Recipe:
     label_smoothing: float = 0.0
     ema_decay: float | None = None
     class_weights: bool = False
-    oversampling: bool = False
 
     def fit_arguments(self, model: str, labels: np.ndarray, epochs: int, batch_size: int) -> dict[str, Any]:
         """Return the keyword arguments of `model.fit` that the recipe decides, new objects each time.
 
         Args:
             model: its name, a key of `learning_rates`.
-            labels: (N,), of the images to train on, after any oversampling.
+            labels: (N,), of the images to train on.
             epochs: passes over them.
             batch_size: images a step.
 

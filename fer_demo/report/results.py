@@ -3,9 +3,9 @@
 Scores lie between 0 and 1, durations are in seconds, and None stands for what is unknown. SPREAD is
 {"mean", "std", "folds": [one per fold]}, as `fer_demo.metrics.over_folds` makes it::
 
-    protocol     folds, epochs, seed, batch_size, optimizer, learning_rate (or one per model), schedule,
-                 augmentation, normalisation, backend, threads (of one training; None on a cluster),
-                 workers (trainings at once, or the address of a cluster)
+    protocol     folds, epochs, seed, batch_size, recipe, learning_rate (one per model), details (of the
+                 recipe), normalisation, backend, threads (of one training; None on a cluster), workers
+                 (trainings at once, or the address of a cluster)
     data         name, sha256, images, synthetic, class_counts: {emotion: count}
     environment  python, numpy, numba, tinycnn, opencv, platform, cpu, cores, commit
     models       {name: {

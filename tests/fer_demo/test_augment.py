@@ -24,7 +24,6 @@ from fer_demo.augment import (
     affine_matrices,
     warp,
 )
-from fer_demo.preprocess import horizontal_flip
 from tinycnn.errors import ConfigError, DTypeError, ShapeError
 
 EACH = [
@@ -120,12 +119,6 @@ def test_flips_mirror_about_as_many_as_they_should(flip, axis):
     mirrored = (flipped == np.flip(images, axis)).all(axis=(1, 2, 3))
     assert (mirrored ^ (flipped == images).all(axis=(1, 2, 3))).all()
     assert 85 < mirrored.sum() < 155
-
-
-def test_horizontal_flip_draws_as_the_function_of_preprocess_does():
-    np.testing.assert_array_equal(
-        applied(HorizontalFlip(), faces()), horizontal_flip(faces(), np.random.default_rng(0))
-    )
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])

@@ -1,5 +1,7 @@
 """The protocol is honest: stratified, every face held out once, nothing learnt from held-out faces."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.model_selection import StratifiedKFold
@@ -10,7 +12,7 @@ from fer_demo.data.dataset import Dataset
 from fer_demo.data.faces import synthetic_faces
 from fer_demo.errors import DataError
 from fer_demo.models import MODELS
-from fer_demo.preprocess import horizontal_flip
+from fer_demo.recipes import RECIPES
 
 PROTOCOL = Protocol(folds=2, epochs=1, batch_size=16)
 
@@ -124,11 +126,10 @@ def test_held_out_faces_teach_nothing(faces, monkeypatch):
     assert weights[0] == weights[1]
 
 
-def test_flips_are_for_training_alone(faces, monkeypatch):
-    sizes, flip = [], horizontal_flip
-    monkeypatch.setattr(
-        "fer_demo.training.horizontal_flip", lambda x, rng: sizes.append(len(x)) or flip(x, rng)
-    )
+def test_augmentation_is_for_training_alone(faces, monkeypatch):
+    sizes = []
+    count = replace(RECIPES["default"], augment=lambda x, rng: sizes.append(len(x)) or x.copy())
+    monkeypatch.setitem(RECIPES, "default", count)
     indices = split(faces, PROTOCOL)[0]
     run_fold(faces, "alexnet", 0, indices, PROTOCOL)
     assert sum(sizes) == len(indices[0])

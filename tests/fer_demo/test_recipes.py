@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import tinycnn as tc
-from fer_demo.crossval import LEARNING_RATES, Protocol, run_fold, split
+from fer_demo.cli import RecipeName
+from fer_demo.crossval import Protocol, run_fold, split
 from fer_demo.data.faces import synthetic_faces
 from fer_demo.models import MODELS, mini_xception
 from fer_demo.preprocess import Normalisation
@@ -54,10 +55,14 @@ def test_a_recipe_knows_every_model_and_crosses_processes(name):
     assert recipe.name == name
 
 
-def test_the_default_recipe_is_what_cross_validation_does(faces, monkeypatch):
-    assert RECIPES["default"].learning_rates == LEARNING_RATES
+def test_the_command_line_knows_every_recipe():
+    assert [str(name) for name in RecipeName] == list(RECIPES)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_cross_validation_does_what_the_recipe_says(faces, monkeypatch, name):
     monkeypatch.setitem(MODELS, "mini_xception", small_model)
-    protocol = Protocol(folds=2, epochs=2, batch_size=16, seed=3)
+    protocol = Protocol(folds=2, epochs=2, batch_size=16, seed=3, recipe=name)
     some = np.flatnonzero(np.isin(faces.labels, (0, 2, 3)))
     faces = replace(faces, images=faces.images[some], labels=faces.labels[some])
     indices = split(faces, protocol)[0]
@@ -65,7 +70,7 @@ def test_the_default_recipe_is_what_cross_validation_does(faces, monkeypatch):
 
     x, labels = faces.images[indices[0]], faces.labels[indices[0]]
     model, normalise = small_model(seed=3000), Normalisation.fit(x)
-    arguments = RECIPES["default"].fit_arguments("mini_xception", labels, epochs=2, batch_size=16)
+    arguments = RECIPES[name].fit_arguments("mini_xception", labels, epochs=2, batch_size=16)
     history = model.fit(x, labels, prepare=normalise, seed=3000, progress=False, **arguments)
     assert history.loss == expected.history.loss
     probabilities = model.predict(faces.images[indices[1]], prepare=normalise)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from fer_demo.crossval import Protocol, run_fold
 from fer_demo.data.faces import synthetic_faces
 from fer_demo.fold_files import FoldFiles
 from fer_demo.models import MODELS
-from fer_demo.training import LEARNING_RATES
+from fer_demo.recipes import RECIPES
 
 ROOT = str(Path(__file__).parents[2])
 COMMANDS = {"cv": cv.app, "train": train.app}
@@ -300,7 +301,8 @@ def test_a_run_that_cannot_write_its_results_says_so_and_goes_on_later(call, mon
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # from NumPy in threads
 def test_numbers_that_are_none_end_the_run_with_the_layer(call, monkeypatch):
-    monkeypatch.setitem(LEARNING_RATES, "mini_xception", 1e38)
+    hot = replace(RECIPES["default"], learning_rates={"mini_xception": 1e38})
+    monkeypatch.setitem(RECIPES, "default", hot)
     code, _, error = call(*TRAIN, "--out", "out")
     assert code == 2
     assert error.startswith("Error: step ")
