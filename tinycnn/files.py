@@ -2,11 +2,12 @@
 
 import os
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write `content` under a temporary name beside `path`, flush it to the disk, and rename it to `path`.
+def replace_file(path: Path, content: bytes | Iterable[bytes]) -> None:
+    """Write `content`, whole or piece by piece, under a temporary name beside `path`, flush it to the disk, and rename it to `path`.
 
     A reader, or a power cut, finds the old file or the new one, never a half.
 
@@ -16,7 +17,7 @@ def replace_file(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")  # nobody else's
     try:
         with temporary.open("wb") as file:
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -1,0 +1,157 @@
+"""What AffectNet holds and where, in both forms in which it is handed out.
+
+The older form is a CSV file with a face's box for each photograph. The newer one is a folder ``images`` of
+faces that are cut out already and a folder ``annotations`` of one tiny NumPy file for each label.
+"""
+
+import csv
+import os
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from fer_demo.data.archives import MAX_LINE, open_text, read_lines
+from fer_demo.data.dataset import EMOTIONS
+from fer_demo.data.folders import visible
+from fer_demo.data.images import Box
+from fer_demo.data.sources import Fault, Listing, Picture
+from fer_demo.errors import DataError
+
+_KNOWN = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry")
+_UNKNOWN = ("contempt", "none", "uncertain", "non-face")
+_EMOTIONS = {str(code): emotion for code, emotion in enumerate((*_KNOWN, *_UNKNOWN))}
+_BOX = ("face_x", "face_y", "face_width", "face_height")
+_PATH, _EXPRESSION = "subDirectory_filePath", "expression"
+_ENDING = "_exp.npy"
+#: How many rows are looked at to find out where the images are.
+_PROBES = 50
+#: No file of one label is larger; AffectNet's have 132 bytes.
+_MAX_LABEL = 1 << 12
+
+
+def list_affectnet(source: Path) -> Listing:
+    """List a CSV file, a folder of such files, or a folder with ``images`` and ``annotations``.
+
+    Two such folders may also lie in subfolders, such as ``train_set`` and ``val_set``. The images of a CSV
+    file may lie beside it, or up to one folder further down, or one up.
+
+    Raises:
+        DataError: nothing of that kind is there, or a CSV file cannot be read or lacks a column.
+    """
+    if source.is_file():
+        return _list_table(source)
+    inside = visible(source)
+    pairs = [folder for folder in (source, *inside) if _is_pair(folder)]
+    tables = [path for path in inside if path.suffix.lower() == ".csv"]
+    if pairs:
+        listings = [_list_pair(folder) for folder in pairs]
+    elif tables:
+        listings = [_list_table(path) for path in tables]
+    else:
+        raise DataError(
+            f"{source}: expected AffectNet's CSV file, a folder with one, or a folder that holds the folders "
+            "images and annotations"
+        )
+    pictures, faults = zip(*listings, strict=True)
+    return Listing(list(chain(*pictures)), list(chain(*faults)))
+
+
+def _is_pair(folder: Path) -> bool:
+    return (folder / "images").is_dir() and (folder / "annotations").is_dir()
+
+
+def _list_pair(folder: Path) -> Listing:
+    images = {path.stem: path for path in visible(folder / "images")}
+    labels = {
+        path.name.removesuffix(_ENDING): path
+        for path in visible(folder / "annotations")
+        if path.name.endswith(_ENDING)
+    }
+    pictures, faults = [], []
+    for name in sorted(images.keys() | labels.keys()):
+        if name not in images:
+            faults.append(Fault(str(labels[name]), "there is no image of that number"))
+        elif name not in labels:
+            faults.append(Fault(str(images[name]), f"there is no label annotations/{name}{_ENDING}"))
+        else:
+            try:
+                emotion = _emotion(_read_label(labels[name]))
+                pictures.append(Picture(str(images[name]), emotion, images[name]))
+            except (OSError, ValueError) as error:
+                faults.append(Fault(str(labels[name]), str(error)))
+    return Listing(pictures, faults)
+
+
+def _read_label(path: Path) -> str:
+    """The one number or word in a NumPy file; what the file claims is checked before it is read."""
+    if not path.is_file() or path.stat().st_size > _MAX_LABEL:
+        raise ValueError(f"not a file of at most {_MAX_LABEL} bytes")
+    with path.open("rb") as file:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError("not a NumPy file of version 1.0")
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        if np.prod(shape) != 1 or dtype.kind not in "iuSU" or dtype.itemsize > 64:
+            raise ValueError(f"found an array {shape} of {dtype}, expected one whole number")
+    value = np.load(path, allow_pickle=False).reshape(-1)[0]
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _emotion(code: str) -> str:
+    if code.strip() not in _EMOTIONS:
+        raise ValueError(f"{_EXPRESSION} is {code[:20]!r}, expected a whole number from 0 to 10")
+    return _EMOTIONS[code.strip()]
+
+
+def _list_table(path: Path) -> Listing:
+    entries, faults = [], []
+    try:
+        for number, row in _rows(path):
+            try:
+                entries.append(_entry(row))
+            except ValueError as error:
+                faults.append(Fault(f"{path}: line {number}", str(error)))
+    except (DataError, csv.Error) as error:
+        raise DataError(f"{path}: {error}") from error
+    root = _image_root(path.parent, [name for name, _, _ in entries])
+    pictures = [Picture(str(root / name), emotion, root / name, box) for name, emotion, box in entries]
+    return Listing(pictures, faults)
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the line number and the needed columns of each row below the header."""
+    with open_text(path) as stream:
+        header = stream.readline(MAX_LINE).decode("utf-8-sig", errors="replace")
+        names = [name.strip() for name in next(csv.reader([header]), [])]
+        needed = (_PATH, *_BOX, _EXPRESSION)
+        if missing := [name for name in needed if name not in names]:
+            raise DataError(f"line 1 lacks {', '.join(missing)}; use AffectNet's training.csv")
+        columns = {name: names.index(name) for name in needed}
+        for number, line in enumerate(read_lines(stream, 2), 2):
+            cells = next(csv.reader([line.decode(errors="replace")]), [])
+            cells += [""] * (len(names) - len(cells))
+            yield number, {name: cells[column] for name, column in columns.items()}
+
+
+def _entry(row: dict[str, str]) -> tuple[str, str, Box | None]:
+    """Return the image's name, the emotion and the face's box; ValueError if they cannot be used."""
+    emotion, name = _emotion(row[_EXPRESSION]), PurePosixPath(row[_PATH])
+    if name.is_absolute() or ".." in name.parts:
+        raise ValueError(f"{_PATH} is {row[_PATH][:100]!r}, expected a path within the data set")
+    if emotion not in EMOTIONS:
+        return str(name), emotion, None  # what shows no face has no box
+    try:
+        x, y, width, height = (int(row[column]) for column in _BOX)
+    except ValueError:
+        found = ", ".join(f"{column} is {row[column][:20]!r}" for column in _BOX)
+        raise ValueError(f"{found}, expected whole numbers") from None
+    return str(name), emotion, (x, y, width, height)
+
+
+def _image_root(folder: Path, names: list[str]) -> Path:
+    """Find the folder below which the images are: of those near the CSV file, the one with most of them."""
+    above = folder.resolve().parent
+    near = [folder, above, *sorted(folder.glob("*/")), *sorted(above.glob("*/"))]
+    probes = names[:: max(1, len(names) // _PROBES)]
+    return max(near, key=lambda root: sum(os.path.isfile(root / name) for name in probes))
