@@ -85,8 +85,8 @@ def main(
         bool | None,
         typer.Option(
             "--detect/--no-detect",
-            help="Where the data set gives no face box, cut out the largest face that OpenCV finds, or take the "
-            "square in the middle. Default: --detect for folders; the others hold faces already.",
+            help="Where the data set gives no face box, cut out the largest face that OpenCV finds, or "
+            "take the square in the middle. Default: --detect for folders; the others hold faces already.",
         ),
     ] = None,
 ) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from fer_demo.data.archives import MAX_LINE, open_text, read_lines
+from fer_demo.data.archives import MAX_LINE, naming, open_text, read_lines
 from fer_demo.data.dataset import EMOTIONS
 from fer_demo.data.folders import visible
 from fer_demo.data.images import Box
@@ -106,14 +106,11 @@ def _emotion(code: str) -> str:
 
 def _list_table(path: Path) -> Listing:
     entries, faults = [], []
-    try:
-        for number, row in _rows(path):
-            try:
-                entries.append(_entry(row))
-            except ValueError as error:
-                faults.append(Fault(f"{path}: line {number}", str(error)))
-    except (DataError, csv.Error) as error:
-        raise DataError(f"{path}: {error}") from error
+    for number, row in _rows(path):
+        try:
+            entries.append(_entry(row))
+        except ValueError as error:
+            faults.append(Fault(f"{path}: line {number}", str(error)))
     root = _image_root(path.parent, [name for name, _, _ in entries])
     pictures = [Picture(str(root / name), emotion, root / name, box) for name, emotion, box in entries]
     return Listing(pictures, faults)
@@ -121,17 +118,24 @@ def _list_table(path: Path) -> Listing:
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the line number and the needed columns of each row below the header."""
-    with open_text(path) as stream:
-        header = stream.readline(MAX_LINE).decode("utf-8-sig", errors="replace")
-        names = [name.strip() for name in next(csv.reader([header]), [])]
+    with naming(path), open_text(path) as stream:
+        names = [name.strip() for name in _cells(stream.readline(MAX_LINE))]
         needed = (_PATH, *_BOX, _EXPRESSION)
         if missing := [name for name in needed if name not in names]:
             raise DataError(f"line 1 lacks {', '.join(missing)}; use AffectNet's training.csv")
         columns = {name: names.index(name) for name in needed}
         for number, line in enumerate(read_lines(stream, 2), 2):
-            cells = next(csv.reader([line.decode(errors="replace")]), [])
+            cells = _cells(line)
             cells += [""] * (len(names) - len(cells))
             yield number, {name: cells[column] for name, column in columns.items()}
+
+
+def _cells(line: bytes) -> list[str]:
+    """Take a line apart; none at all if a quotation mark has no end or a cell is endless."""
+    try:
+        return next(csv.reader([line.decode("utf-8-sig", errors="replace")]), [])
+    except csv.Error:
+        return []
 
 
 def _entry(row: dict[str, str]) -> tuple[str, str, Box | None]:

@@ -23,6 +23,15 @@ _UNREADABLE = (EOFError, OSError, MemoryError, zlib.error, lzma.LZMAError, zipfi
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put a file's name before the message of any `DataError` raised within the block."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+@contextmanager
 def open_text(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for reading; gzip, xz and zip are recognised by their first bytes, whatever the name.
 

@@ -13,7 +13,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from fer_demo.data.archives import MAX_LINE, open_text, read_lines
+from fer_demo.data.archives import MAX_LINE, naming, open_text, read_lines
 from fer_demo.data.columns import Columns, Row, parse_header, split_row
 from fer_demo.data.dataset import IMAGE_SIZE
 from fer_demo.data.pixels import BrokenRow, parse_pixels, parse_row
@@ -65,16 +65,13 @@ def read_csv(path: Path, block_size: int = BLOCK_SIZE) -> Table:
     """
     parts: list[Table] = []
     pending: deque[Future[Table]] = deque()
-    try:
-        with open_text(path) as stream, ThreadPoolExecutor(get_threads()) as pool:
-            columns = parse_header(stream.readline(MAX_LINE))
-            for block in _blocks(stream, block_size):
-                pending.append(pool.submit(_parse_block, block, columns))
-                if len(pending) > get_threads():  # enough in hand: reading must not run away from parsing
-                    parts.append(pending.popleft().result())
-            parts.extend(future.result() for future in pending)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+    with naming(path), open_text(path) as stream, ThreadPoolExecutor(get_threads()) as pool:
+        columns = parse_header(stream.readline(MAX_LINE))
+        for block in _blocks(stream, block_size):
+            pending.append(pool.submit(_parse_block, block, columns))
+            if len(pending) > get_threads():  # enough in hand: reading must not run away from parsing
+                parts.append(pending.popleft().result())
+        parts.extend(future.result() for future in pending)
     if not parts:
         raise DataError(
             f"{path}: there are no rows below the header; the file is incomplete, download it again"

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fer_demo.data.archives import MAX_LINE, open_text, read_lines
+from fer_demo.data.archives import MAX_LINE, naming, open_text, read_lines
 from fer_demo.data.columns import parse_header, split_row
 from fer_demo.data.dataset import EMOTIONS, IMAGE_SIZE
 from fer_demo.data.folders import SYNONYMS, find_entries
@@ -72,7 +72,7 @@ def list_ckplus(source: Path) -> Listing:
     if source.is_dir():
         return _from_folders(source, _NAMES)
     pictures, faults = [], []
-    with open_text(source) as stream:
+    with naming(source), open_text(source) as stream:
         columns = parse_header(stream.readline(MAX_LINE))
         for number, line in enumerate(read_lines(stream, 2), 2):
             place = f"{source}: line {number}"
@@ -100,7 +100,7 @@ def list_rafdb(source: Path) -> Listing:
     folders = [root / path for path in ("Image/aligned", "aligned", "Image")]
     images = next((path for path in folders if path.is_dir()), root)
     pictures, faults = [], []
-    with open_text(table) as stream:
+    with naming(table), open_text(table) as stream:
         for number, line in enumerate(read_lines(stream), 1):
             if line.isspace():
                 continue
