@@ -9,7 +9,7 @@ import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 
 from fer_demo.data.affectnet import list_affectnet
 from fer_demo.data.convert import Choice, Converted, convert, write_csv
@@ -107,7 +107,7 @@ def main(
     )
     with console.status(f"looking through {display_name(str(source))}"):
         pictures, faults = _LIST[layout](source)
-    with Progress(console=console, transient=True) as progress:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("reading", total=len(pictures))
         converted = convert(pictures, choice, lambda: progress.advance(task))
     faults += converted.faults
@@ -130,12 +130,12 @@ def _check_output(out: Path) -> None:
 
 def _print_counts(converted: Converted, console: Console) -> None:
     counts = np.bincount(converted.labels, minlength=len(EMOTIONS))
-    table = Table("emotion", "faces")
+    table = Table("emotion", Column("faces", justify="right"))
     for emotion, count in zip(EMOTIONS, counts, strict=True):
         table.add_row(emotion, f"{count:,}")
     console.print(table)
     if converted.left_out:
-        table = Table("left out", "pictures")
+        table = Table("left out", Column("pictures", justify="right"))
         for reason, count in sorted(converted.left_out.items()):
             table.add_row(reason, f"{count:,}")
         console.print(table)

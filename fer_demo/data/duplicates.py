@@ -18,8 +18,8 @@ from fer_demo.data.dataset import IMAGE_SIZE
 from fer_demo.errors import DataError
 from tinycnn.kernels.threads import in_threads
 
-#: The least cosine of two fingerprints, and then the least correlation of pixels, of what counts as a copy. Near
-#: both limits, one pair in six in FER2013 is of unlike faces; of all pairs found, about one in a hundred.
+#: The least cosine of two fingerprints, and then the least correlation of pixels, of what counts as a copy.
+#: Near both limits, one pair in six in FER2013 is of unlike faces; of all pairs found, one in a hundred.
 MIN_COSINE, MIN_CORRELATION = 0.75, 0.88
 #: By how many pixels at most two copies may be shifted when they are compared.
 MAX_SHIFT = 4

@@ -91,8 +91,11 @@ def list_rafdb(source: Path) -> Listing:
     Raises:
         DataError: `source` is no folder, or there is neither such a list in it nor such folders.
     """
-    names = ("list_patition_label.txt", "list_partition_label.txt")  # the first one is RAF-DB's own spelling
-    candidates = [source / a / b / c for a, b, c in product(("", "basic"), ("", "EmoLabel"), names)]
+    spellings = (
+        "list_patition_label.txt",
+        "list_partition_label.txt",
+    )  # the first one is RAF-DB's own spelling
+    candidates = [source / a / b / c for a, b, c in product(("", "basic"), ("", "EmoLabel"), spellings)]
     table = next((path for path in candidates if path.is_file()), None)
     if table is None:
         return _from_folders(source, _RAFDB | _NAMES)
@@ -104,8 +107,9 @@ def list_rafdb(source: Path) -> Listing:
         for number, line in enumerate(read_lines(stream), 1):
             if line.isspace():
                 continue
-            name, _, code = line.decode(errors="replace").strip().rpartition(" ")
-            if code not in _RAFDB or Path(name).name != name:
+            *names, code = line.decode(errors="replace").split()
+            name = " ".join(names)
+            if code not in _RAFDB or Path(name).name != name or not name:
                 fault = (
                     f"found {name[:50]!r} and {code[:20]!r}, expected a file's name and a code from 1 to 7"
                 )
