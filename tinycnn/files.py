@@ -7,9 +7,13 @@ from pathlib import Path
 
 
 def replace_file(path: Path, content: bytes | Iterable[bytes]) -> None:
-    """Write `content`, whole or piece by piece, under a temporary name beside `path`, flush it to the disk, and rename it to `path`.
+    """Write `content` under a temporary name beside `path`, flush it to the disk, and rename it to `path`.
 
     A reader, or a power cut, finds the old file or the new one, never a half.
+
+    Args:
+        path: the file.
+        content: all of it, or its parts in turn.
 
     Raises:
         OSError: the file cannot be written; whatever was at `path` is still there.

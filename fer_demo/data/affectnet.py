@@ -5,7 +5,6 @@ faces that are cut out already and a folder ``annotations`` of one tiny NumPy fi
 """
 
 import csv
-import io
 import os
 import re
 from collections.abc import Iterator
@@ -31,10 +30,10 @@ _ENDING = "_exp.npy"
 _PROBES = 50
 #: No file of one label is larger; AffectNet's have 132 bytes.
 _MAX_LABEL = 1 << 12
-#: How such a file begins. NumPy's own parser would believe any length, and fails in many ways.
+#: Such a file, up to its one value. NumPy's own parser believes any length, and can fail in many ways.
 _LABEL_HEADER = re.compile(
-    rb"\x93NUMPY\x01\x00..\{'descr': '[<>|][iuSU]\d\d?', 'fortran_order': (True|False), "
-    rb"'shape': \((1,)?\), \} *\n",
+    rb"\x93NUMPY\x01\x00..\{'descr': '([<>|](?:[iu][1248]|[SU]\d\d?))', 'fortran_order': (?:True|False), "
+    rb"'shape': \((?:1,)?\), \} *\n",
     re.DOTALL,
 )
 
@@ -97,10 +96,15 @@ def _read_label(path: Path) -> str:
     if not path.is_file() or path.stat().st_size > _MAX_LABEL:
         raise ValueError(f"not a file of at most {_MAX_LABEL} bytes")
     content = path.read_bytes()
-    if not _LABEL_HEADER.match(content):
+    header = _LABEL_HEADER.match(content)
+    if not header:
         raise ValueError("not a NumPy file of one whole number")
-    value = np.load(io.BytesIO(content), allow_pickle=False).reshape(-1)[0]
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    data, dtype = content[header.end() :], np.dtype(header[1].decode())
+    if len(data) != dtype.itemsize:
+        raise ValueError(f"found {len(data)} bytes of data, expected {dtype.itemsize}")
+    if dtype.kind in "SU":  # a digit has one byte, in U among three that are 0
+        return data.replace(b"\0", b"").decode(errors="replace")
+    return str(np.frombuffer(data, dtype)[0])
 
 
 def _emotion(code: str) -> str:

@@ -117,7 +117,10 @@ def test_folders_of_faces_and_labels(tmp_path, part, value):
     [
         (b"", "not a NumPy file of one whole number"),
         (b"\x93NUMPY\x01\x00\x60\x0f" + b"[" * 0xF60, "not a NumPy file of one whole number"),
-        (label(np.array("5"))[:-1], "expected 4 bytes got 3"),
+        (label(np.array("5"))[:-1], "found 3 bytes of data, expected 4"),
+        (label(np.array("5")) + b"5\0\0\0", "found 8 bytes of data, expected 4"),
+        (label(np.array("5"))[:-4] + b"\xff" * 4, "expression is '\ufffd"),
+        (label(np.array("")).replace(b"<U1", b"<U0"), "found 4 bytes of data, expected 0"),
         (label(np.array("12")), "expression is '12'"),
         (label(np.array(5.0)), "not a NumPy file of one whole number"),
         (label(np.arange(2)), "not a NumPy file of one whole number"),
