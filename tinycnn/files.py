@@ -2,17 +2,18 @@
 
 import os
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 
-def replace_file(path: Path, content: bytes, previous: Path | None = None) -> None:
+def replace_file(path: Path, content: bytes | Iterable[bytes], previous: Path | None = None) -> None:
     """Write `content` under a temporary name beside `path`, flush it to the disk, and rename it to `path`.
 
     A reader, or a power cut, finds the old file or the new one, never a half.
 
     Args:
         path: where the content shall be.
-        content: all of it.
+        content: all of it, or its parts in turn.
         previous: a name that the old file gets, once the new one is whole. Between the two renamings
             there is a file there and none at `path`.
 
@@ -22,7 +23,7 @@ def replace_file(path: Path, content: bytes, previous: Path | None = None) -> No
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")  # nobody else's
     try:
         with temporary.open("wb") as file:
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(file.fileno())
         if previous is not None and path.exists():

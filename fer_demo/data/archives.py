@@ -1,6 +1,7 @@
 """Opening a text file that may be compressed."""
 
 import gzip
+import itertools
 import lzma
 import zipfile
 import zlib
@@ -11,9 +12,23 @@ from typing import IO, cast
 
 from fer_demo.errors import DataError
 
+#: No line is longer; FER2013's have at most 9.3 kB.
+MAX_LINE = 1 << 20
+#: No file holds more text; FER2013 has 0.3 GB, and a small archive may unpack to more than any memory holds.
+MAX_TEXT = 1 << 30
+
 #: What the standard library raises for files that cannot be read, are cut short or damaged, or claim that
 #: unpacking them takes gigabytes.
 _UNREADABLE = (EOFError, OSError, MemoryError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put a file's name before the message of any `DataError` raised within the block."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 @contextmanager
@@ -41,6 +56,27 @@ def open_text(path: Path) -> Iterator[IO[bytes]]:
     except _UNREADABLE as error:
         reason = str(error) or type(error).__name__
         raise DataError(f"cannot be read to the end ({reason}); check or download it again") from error
+
+
+def read_lines(stream: IO[bytes], first_number: int = 1) -> Iterator[bytes]:
+    """Each line that is left in a stream; they are counted from `first_number`.
+
+    Raises:
+        DataError: a line has `MAX_LINE` bytes or more, or all lines have more than `MAX_TEXT`.
+    """
+    total = 0
+    for number in itertools.count(first_number):
+        line = stream.readline(MAX_LINE)
+        if not line:
+            return
+        if len(line) == MAX_LINE:
+            raise DataError(
+                f"line {number} has {MAX_LINE} bytes or more, expected a few thousand; is it the right file?"
+            )
+        total += len(line)
+        if total > MAX_TEXT:
+            raise DataError(f"there are more than {MAX_TEXT} bytes of text; split the file")
+        yield line
 
 
 def _open_member(file: IO[bytes], stack: ExitStack) -> IO[bytes]:

@@ -20,7 +20,7 @@ class Columns(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One line taken apart: index into `EMOTIONS`, text of the pixels, index into `USAGES`."""
+    """One line taken apart: code of the emotion, text of the pixels, index into `USAGES`."""
 
     label: int
     pixels: bytes
@@ -51,8 +51,13 @@ def parse_header(line: bytes) -> Columns:
     return Columns(names, keys.index("emotion"), keys.index("pixels"), usage)
 
 
-def split_row(line: bytes, columns: Columns) -> Row:
+def split_row(line: bytes, columns: Columns, labels: dict[bytes, int] = _LABELS) -> Row:
     """Take a line apart; the text of its pixels is not looked at.
+
+    Args:
+        line: of the file.
+        columns: which one is which.
+        labels: the code for each text that may stand in the column of emotions; by default, `EMOTIONS` alone.
 
     Raises:
         BrokenRow: it has too many or too few columns, or an unknown emotion or usage.
@@ -65,7 +70,7 @@ def split_row(line: bytes, columns: Columns) -> Row:
         raise BrokenRow(f"the number of columns is {len(cells)}, expected {len(columns.names)} ({names})")
     if any(cell.count(b'"') % 2 for cell in cells):
         raise BrokenRow("a quotation mark has no partner in its column")
-    label = _code(cells[columns.emotion], _LABELS, "emotion")
+    label = _code(cells[columns.emotion], labels, "emotion")
     usage = None if columns.usage is None else _code(cells[columns.usage], _USAGES, "Usage")
     return Row(label, _unquote(cells[columns.pixels]), usage)
 

@@ -5,7 +5,6 @@ are read, so that the text is never in memory as a whole. A block that `parse_pi
 line by line, which finds what is wrong, and where.
 """
 
-import itertools
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +13,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from fer_demo.data.archives import open_text
+from fer_demo.data.archives import MAX_LINE, naming, open_text, read_lines
 from fer_demo.data.columns import Columns, Row, parse_header, split_row
 from fer_demo.data.dataset import IMAGE_SIZE
 from fer_demo.data.pixels import BrokenRow, parse_pixels, parse_row
@@ -23,10 +22,6 @@ from tinycnn.kernels.threads import get_threads
 
 #: Bytes of text parsed at a time: small enough for a processor's cache.
 BLOCK_SIZE = 1 << 20
-#: No line is longer; FER2013's have at most 9.3 kB.
-MAX_LINE = 1 << 20
-#: No file holds more text; FER2013 has 0.3 GB, and a small archive may unpack to more than any memory holds.
-MAX_TEXT = 1 << 30
 #: How many broken rows one error lists.
 MAX_FAULTS = 5
 
@@ -70,16 +65,13 @@ def read_csv(path: Path, block_size: int = BLOCK_SIZE) -> Table:
     """
     parts: list[Table] = []
     pending: deque[Future[Table]] = deque()
-    try:
-        with open_text(path) as stream, ThreadPoolExecutor(get_threads()) as pool:
-            columns = parse_header(stream.readline(MAX_LINE))
-            for block in _blocks(stream, block_size):
-                pending.append(pool.submit(_parse_block, block, columns))
-                if len(pending) > get_threads():  # enough in hand: reading must not run away from parsing
-                    parts.append(pending.popleft().result())
-            parts.extend(future.result() for future in pending)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+    with naming(path), open_text(path) as stream, ThreadPoolExecutor(get_threads()) as pool:
+        columns = parse_header(stream.readline(MAX_LINE))
+        for block in _blocks(stream, block_size):
+            pending.append(pool.submit(_parse_block, block, columns))
+            if len(pending) > get_threads():  # enough in hand: reading must not run away from parsing
+                parts.append(pending.popleft().result())
+        parts.extend(future.result() for future in pending)
     if not parts:
         raise DataError(
             f"{path}: there are no rows below the header; the file is incomplete, download it again"
@@ -96,7 +88,7 @@ def _blocks(stream: IO[bytes], size: int) -> Iterator[_Block]:
     """Cut what follows the header into blocks of about `size` bytes, without the empty lines at the end."""
     lines: list[bytes] = []
     first_number, length = 2, 0
-    for line in _lines(stream):
+    for line in read_lines(stream, first_number):
         if line.isspace():
             rest = stream.read(MAX_LINE)
             if rest and (len(rest) == MAX_LINE or not rest.isspace()):
@@ -110,25 +102,6 @@ def _blocks(stream: IO[bytes], size: int) -> Iterator[_Block]:
             lines, length = [], 0
     if lines:
         yield _Block(lines, first_number, cut_off=not lines[-1].endswith(b"\n"))
-
-
-def _lines(stream: IO[bytes]) -> Iterator[bytes]:
-    """Each line below the header, until one breaks a limit."""
-    total = 0
-    for number in itertools.count(2):
-        line = stream.readline(MAX_LINE)
-        if not line:
-            return
-        if len(line) == MAX_LINE:
-            raise DataError(
-                f"line {number} has {MAX_LINE} bytes or more, expected about 8000; use a FER2013 file"
-            )
-        total += len(line)
-        if total > MAX_TEXT:
-            raise DataError(
-                f"there are more than {MAX_TEXT} bytes of text, expected about 0.3 GB; split the file"
-            )
-        yield line
 
 
 def _parse_block(block: _Block, columns: Columns) -> Table:

@@ -8,6 +8,8 @@ def test_new_content_takes_the_place_of_the_old(tmp_path):
     for content in (b"old", b"new"):
         replace_file(path, content)
         assert path.read_bytes() == content
+    replace_file(path, iter([b"in ", b"", b"parts"]))
+    assert path.read_bytes() == b"in parts"
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer_demo.data import fer2013
+from fer_demo.data import archives, fer2013
 from fer_demo.data.dataset import USAGES
 from fer_demo.data.fer2013 import read_csv
 from fer_demo.errors import DataError
@@ -236,7 +236,7 @@ def test_text_without_end_is_refused(tmp_path, monkeypatch):
     one_line = gzip.compress(b"emotion,pixels\n" + b"0" * (2 * fer2013.MAX_LINE))
     with pytest.raises(DataError, match=r"line 2 has \d+ bytes or more"):
         read_csv(write(tmp_path, one_line))
-    monkeypatch.setattr(fer2013, "MAX_TEXT", 30_000)
+    monkeypatch.setattr(archives, "MAX_TEXT", 30_000)
     with pytest.raises(DataError, match="more than 30000 bytes of text"):
         read_csv(write(tmp_path, csv_lines(0, 20)))
 

@@ -1,0 +1,69 @@
+"""From an image file to grey pixels, and from these to a face of 48 x 48."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from fer_demo.data.dataset import IMAGE_SIZE
+
+#: No image's file is larger. How many pixels OpenCV unpacks is limited too; see `fer_demo.__init__`.
+MAX_BYTES = 1 << 28
+
+#: Left, top, width and height in pixels, counted from the upper left corner.
+Box = tuple[int, int, int, int]
+
+
+def read_grey(path: Path) -> np.ndarray | str:
+    """Read any image that OpenCV can read; of a moving picture, the first frame.
+
+    The picture is turned upright if a camera has noted how it was held. Transparency is ignored.
+
+    Returns:
+        uint8, (H, W); or, in words, what is wrong with the file.
+    """
+    try:
+        if not path.is_file():
+            return "not a file"  # but a folder, a link to nothing, or a pipe, which might never end
+        if path.stat().st_size > MAX_BYTES:
+            return f"the file has {path.stat().st_size} bytes, expected at most {MAX_BYTES}"
+        # Not cv2.imread, which cannot open every name on Windows and may return half of a damaged picture.
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
+    except OSError as error:
+        return f"cannot be read ({error})"
+    except cv2.error as error:
+        return "it claims too many pixels" if "CV_IO_MAX_IMAGE" in str(error) else "damaged, or no image"
+    return "damaged, or no image" if image is None else image
+
+
+def square_around(box: Box, image_shape: tuple[int, ...]) -> Box:
+    """Return the square with the box's centre and longer side, moved and shrunk as far as the image demands.
+
+    Args:
+        box: a rectangle; it may reach beyond the image.
+        image_shape: (H, W) of the image.
+    """
+    x, y, width, height = box
+    image_height, image_width = image_shape
+    side = min(max(width, height), image_width, image_height)
+    left = min(max(x + (width - side) // 2, 0), image_width - side)
+    top = min(max(y + (height - side) // 2, 0), image_height - side)
+    return left, top, side, side
+
+
+def cut_face(image: np.ndarray, box: Box | None = None) -> np.ndarray:
+    """Cut out a square and resize it: by averaging areas if it must shrink, by cubic curves if it must grow.
+
+    Args:
+        image: uint8, (H, W).
+        box: what the square shall go around, see `square_around`; None for the whole image, of which the
+            square in the middle is taken.
+
+    Returns:
+        uint8, (48, 48).
+    """
+    height, width = image.shape
+    left, top, side, _ = square_around(box or (0, 0, width, height), image.shape)
+    square = image[top : top + side, left : left + side]
+    method = cv2.INTER_AREA if side >= IMAGE_SIZE else cv2.INTER_CUBIC
+    return cv2.resize(square, (IMAGE_SIZE, IMAGE_SIZE), interpolation=method)
