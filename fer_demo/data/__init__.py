@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from fer_demo.data.cache import read_cache, write_cache
@@ -13,6 +14,9 @@ from fer_demo.data.faces import program_digest, synthetic_faces
 from fer_demo.data.fer2013 import Table, read_csv
 from fer_demo.data.folders import read_folder
 from fer_demo.errors import DataError
+
+# Faces are small, folders are read in threads anyway, and OpenCV's own would take cores from the training.
+cv2.setNumThreads(1)
 
 __all__ = ["EMOTIONS", "IMAGE_SIZE", "Dataset", "load"]
 

@@ -213,7 +213,6 @@ def test_without_dask_the_error_says_what_to_install(call, monkeypatch):
 def cluster(workers, **environment):
     """A scheduler and workers on this machine; give the address, and the workers' processes and folders."""
     pytest.importorskip("distributed", reason="the cluster needs dask[distributed]")
-    Path("scheduler").mkdir()
     processes = []
     try:
         processes.append(
@@ -251,4 +250,17 @@ def test_a_killed_worker_s_fold_is_trained_by_another(whole):
         assert code == 0, error
         assert output.count("accuracy 0.") >= FOLDS
         assert workers[1].poll() is None
+    assert_equal("out", whole)
+
+
+def test_a_fold_that_dask_gives_up_is_an_error_and_the_rest_goes_on_here(whole, call):
+    with cluster(1, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as (address, workers):
+        process = start_cv("--out", "out", "--scheduler", address)
+        wait_for(lambda: training(0), process, *workers)
+        workers[0].kill()
+        code, _, error = end_of(process)
+    assert code == 2
+    assert "Traceback" not in error
+    assert "What is finished is kept: add --resume to go on" in error
+    assert call("--out", "out", "--resume")[0] == 0
     assert_equal("out", whole)

@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -139,3 +140,15 @@ def test_blas_is_limited_within_and_restored_after(backend):
             assert set(blas()) == {1}
         assert set(blas()) == {1}
     assert blas() == before
+
+
+def test_blas_is_limited_from_any_python_thread(backend):
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+
+    def within():
+        with tc.kernels.one_thread_pool():
+            pools = threadpoolctl.threadpool_info()
+            return {pool["num_threads"] for pool in pools if pool["user_api"] == "blas"}
+
+    with ThreadPoolExecutor(1) as other:
+        assert [within(), other.submit(within).result(), within()] == [{1}] * 3

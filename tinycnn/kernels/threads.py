@@ -5,6 +5,7 @@ sums are combined in the order of the chunks: 1, 2 or 64 threads give the same b
 """
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -88,7 +89,19 @@ def _helpers(count: int) -> ThreadPoolExecutor:
 
 _blas_lock = threading.Lock()
 _blas_users = 0
-_blas_limit: Any = None
+_blas_threads: list[tuple[Any, int]] = []  # what to restore: libraries, and their threads before
+
+
+def _after_fork() -> None:
+    """Begin anew in a child, which has none of its parent's threads."""
+    _helpers.cache_clear()
+    _blas_lock.release()
+
+
+if hasattr(os, "register_at_fork"):  # held meanwhile, lest the child get the lock taken, for ever
+    os.register_at_fork(
+        before=_blas_lock.acquire, after_in_parent=_blas_lock.release, after_in_child=_after_fork
+    )
 
 
 @contextmanager
@@ -97,29 +110,34 @@ def single_threaded_blas() -> Iterator[None]:
 
     Two thread pools on one another cost far more than either gains.
     """
-    global _blas_users, _blas_limit
+    global _blas_users, _blas_threads
     with _blas_lock:
         if _blas_users == 0:
-            _blas_limit = _limit_blas()
+            libraries = _blas_libraries("scipy.linalg" in sys.modules)
+            _blas_threads = [(library, library.get_num_threads()) for library in libraries]
+            _set_blas_threads([(library, 1) for library in libraries])
         _blas_users += 1
     try:
         yield
     finally:
         with _blas_lock:
             _blas_users -= 1
-            if _blas_users == 0 and _blas_limit is not None:
-                _blas_limit.restore_original_limits()
+            if _blas_users == 0:
+                _set_blas_threads(_blas_threads)
 
 
-_blas_controller: Any = None
-
-
-def _limit_blas() -> Any:
-    global _blas_controller
+@cache
+def _blas_libraries(with_scipy: bool) -> list[Any]:
+    """Return threadpoolctl's controllers of the BLAS libraries loaded by now; SciPy brings one of its own."""
     try:
         from threadpoolctl import ThreadpoolController
     except ModuleNotFoundError:  # numba without the rest of the `jit` extra: slower, and as right
-        return None
-    if _blas_controller is None:
-        _blas_controller = ThreadpoolController()
-    return _blas_controller.limit(limits=1, user_api="blas")
+        return []
+    return [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
+
+
+def _set_blas_threads(threads: list[tuple[Any, int]]) -> None:
+    for library, count in threads:
+        # threadpoolctl 3.7 and later let only the first Python thread that asks set OpenBLAS's threads, and
+        # silently ignore all others; here `_blas_users` keeps them apart.
+        getattr(library, "_real_set_num_threads", library.set_num_threads)(count)
