@@ -38,6 +38,11 @@ def part(function: Callable[..., Any]) -> Callable[..., Any]:
     return njit(**options)(function)
 
 
+def section(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a section of one kernel as if its lines stood there; a `part` is first compiled by itself."""
+    return njit(inline="always")(function)
+
+
 @intrinsic
 def shared(typing_context: Any) -> Any:
     """Let the calling `part` be called where it is used, not copied there: less to compile."""

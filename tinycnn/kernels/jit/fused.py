@@ -9,7 +9,7 @@ import numpy as np
 
 from tinycnn.kernels.deferred import Input, raw
 from tinycnn.kernels.jit import image as in_cache
-from tinycnn.kernels.jit.compile import compiled, part
+from tinycnn.kernels.jit.compile import compiled, section
 from tinycnn.kernels.jit.deferred import Source
 from tinycnn.kernels.jit.depthwise_image import depthwise
 from tinycnn.kernels.jit.fused_sizes import geometry, layout
@@ -84,7 +84,7 @@ def _forward(x, g, at, taps, kernel, z, means, squares, n, memory, queue, ticket
     finish(queue, ticket, member)
 
 
-@part
+@section
 def bring_input(x, g, at, memory, image, seen, stop):
     """Finish those rows of the input that output rows before `stop` see; return how many are done.
 
@@ -100,7 +100,7 @@ def bring_input(x, g, at, memory, image, seen, stop):
     return max(seen, wanted)
 
 
-@part
+@section
 def _convolve(g, at, memory, taps, kernel, start, rows, z, there):
     """Write some rows of the output from the padded input."""
     zero, one = np.int64(0), np.int64(1)  # as plain numbers they would make `product` compile anew

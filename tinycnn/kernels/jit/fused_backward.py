@@ -7,7 +7,7 @@ import numpy as np
 
 from tinycnn.kernels.deferred import Gradient, Input, NormGradient, raw
 from tinycnn.kernels.jit import image as in_cache
-from tinycnn.kernels.jit.compile import compiled, part
+from tinycnn.kernels.jit.compile import compiled, section
 from tinycnn.kernels.jit.deferred import Source, over_images
 from tinycnn.kernels.jit.depthwise_image import add_taps_gradient, depthwise
 from tinycnn.kernels.jit.fused import bring_input
@@ -134,7 +134,7 @@ def _backward(
     finish(queue, ticket, member)
 
 
-@part
+@section
 def _bring_gradient(y, g, at, memory, image, spread, start, stop):
     """Finish the gradient of some rows of the output; return how many pooled rows are spread by now."""
     there = (image * g.oh + start) * g.out_row
@@ -157,13 +157,13 @@ def _bring_gradient(y, g, at, memory, image, spread, start, stop):
     return spread
 
 
-@part
+@section
 def _around(g, at, row):
     """Where in the gradient that the window slides over a row begins that belongs to an output row."""
     return at.around + (g.kh - 1 - g.top + row) * g.around_row + (g.kw - 1 - g.left) * g.inner
 
 
-@part
+@section
 def _dz(g, at, start):
     """Where the gradient of output rows from `start` on lies, and how long a row is."""
     if g.slides:
@@ -171,7 +171,7 @@ def _dz(g, at, start):
     return at.dz, g.out_row
 
 
-@part
+@section
 def _add_kernel_gradients(g, at, memory, taps, turned, start, rows, sum_of):
     """Add what some rows contribute to the kernels' gradients."""
     zero, one = np.int64(0), np.int64(1)  # as plain numbers they would make `product` compile anew
@@ -202,7 +202,7 @@ def _add_kernel_gradients(g, at, memory, taps, turned, start, rows, sum_of):
             )  # fmt: skip
 
 
-@part
+@section
 def _ready(g, left, stop):
     """Return how many rows of the input's gradient need no output row from `stop` on."""
     if stop == g.oh:
@@ -210,7 +210,7 @@ def _ready(g, left, stop):
     return min(g.h, max(left, stop - g.top if g.slides or g.separable else stop * g.sh))
 
 
-@part
+@section
 def _input_gradient(g, at, memory, turned_taps, turned, start, rows, left, ready):
     """Compute rows `left` to `ready` of the input's gradient; with a stride the window is of one pixel."""
     zero, one = np.int64(0), np.int64(1)
@@ -233,7 +233,7 @@ def _input_gradient(g, at, memory, turned_taps, turned, start, rows, left, ready
             )  # fmt: skip
 
 
-@part
+@section
 def _hand_on(x, g, at, memory, extra, wanted, image, left, ready, dx):
     """Write these rows back through the ReLU, and take the sums that batch norm's backward pass asks for."""
     rows, there = ready - left, (image * g.h + left) * g.in_row
