@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Column, Table
 
+from fer_demo import cli
 from fer_demo.data.affectnet import list_affectnet
 from fer_demo.data.convert import Choice, Converted, convert, write_csv
 from fer_demo.data.dataset import EMOTIONS, display_name
 from fer_demo.data.sources import Fault, list_ckplus, list_folders, list_rafdb
 from fer_demo.errors import DataError
-from tinycnn.errors import TinyCNNError
 
 
 class Layout(StrEnum):
@@ -157,14 +157,5 @@ def _report_faults(faults: list[Fault], out: Path) -> None:
         print(f"  and {len(faults) - MAX_SHOWN} more; all of them: {path}", file=sys.stderr)
 
 
-def run() -> None:
-    """Run the command; turn errors that a user can mend into one message and exit code 2."""
-    try:
-        app()
-    except (TinyCNNError, OSError) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(2)
-
-
 if __name__ == "__main__":
-    run()
+    cli.run(app)

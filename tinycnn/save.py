@@ -17,6 +17,7 @@ from tinycnn import layers
 from tinycnn._version import __version__
 from tinycnn.errors import ConfigError, FileFormatError, TinyCNNError
 from tinycnn.files import replace_file
+from tinycnn.finite import all_finite
 from tinycnn.layers.base import Layer
 from tinycnn.layers.initializers import placeholders
 from tinycnn.model import Sequential
@@ -202,7 +203,7 @@ def _arrays(entries: list[tuple[str, dict[str, Any]]], own: dict[str, np.ndarray
 
 
 def _check_finite(name: str, array: np.ndarray) -> None:
-    if not np.isfinite(array).all():
+    if not all_finite(array):
         place = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
         raise ConfigError(
             f"{name}{list(place)} is {array[place]}: expected finite weights; the training has diverged, "

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from fer_demo import cli
 from fer_demo import prepare as command
 from fer_demo.data import load
 from fer_demo.data.detection import largest_face
@@ -29,7 +30,7 @@ def prepare(tmp_path, monkeypatch, capsys):
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["fer_demo.prepare", *map(str, arguments)])
         try:
-            command.run()
+            cli.run(command.app)
             code = 0
         except SystemExit as stop:
             code = stop.code
