@@ -17,7 +17,7 @@ from tinycnn.sealed import check_belongs
 EXAMPLES = """
 Examples:
 
-  python -m fer_demo.train --data fer2013.csv --epochs 40
+  python -m fer_demo.train --data fer2013.csv --epochs 40 --validation PublicTest
 
   python -m fer_demo.train --data fer2013.csv --epochs 40 --resume
 
@@ -37,8 +37,8 @@ def main(
     seed: cli.Seed = 0,
     batch_size: cli.BatchSize = None,
     validation: Annotated[
-        float, typer.Option(min=0, max=0.9, metavar="SHARE", help="Part of each emotion to keep for scoring.")
-    ] = 0,
+        str, typer.Option(metavar="PART", help="To score on: a share, such as 0.1, or PublicTest.")
+    ] = "0",
     backend: cli.BackendOption = None,
     out: Annotated[Path, typer.Option(dir_okay=False, help="File of the model.")] = Path(
         "weights.safetensors"
@@ -85,7 +85,7 @@ def _train(
 ) -> dict[str, float]:
     """Train, score and save the model, and drop its checkpoint; return the scores."""
     name, epochs, seed = options["model"], options["epochs"], options["seed"]
-    training, held_out = hold_out(dataset.labels, options["validation"], seed)
+    training, held_out = hold_out(dataset, options["validation"], seed)
     x, labels = dataset.images[training], dataset.labels[training]
     rest = (dataset.images[held_out], dataset.labels[held_out]) if len(held_out) else None
     with Display(console, 1, epochs * len(x)) as display:

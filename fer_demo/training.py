@@ -1,15 +1,18 @@
 """How one model is trained and kept: the same in cross-validation and on a whole data set."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import tinycnn as tc
-from fer_demo.data import EMOTIONS, Dataset
+from fer_demo.data import EMOTIONS, USAGES, Dataset
+from fer_demo.errors import DataError
 from fer_demo.models import MODELS
 from fer_demo.preprocess import Normalisation
 from fer_demo.recipes import Recipe
+from tinycnn.checks import refuse
 
 #: A small data set needs small batches, to make enough steps in a few epochs; large ones are faster.
 SMALL_BATCH, LARGE_BATCH, MANY_IMAGES = 24, 128, 5000
@@ -31,15 +34,38 @@ def default_batch_size(recipe: Recipe, images: int) -> int:
     return recipe.batch_size or (SMALL_BATCH if images < MANY_IMAGES else LARGE_BATCH)
 
 
-def hold_out(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return (training indices, held-out indices) for labels (N,), both in order.
+def hold_out(dataset: Dataset, validation: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return (training indices, held-out indices) of a data set, both in order.
 
-    Of each label the nearest whole number of images to `share` (0 to 1) is held out, but never all of them;
-    `seed` says which.
+    Args:
+        dataset: N faces.
+        validation: one of `USAGES`: those faces are held out, and of the others only the ones that are marked
+            "Training" are trained on. Or a share, "0" to "0.9": of each emotion the nearest whole number of
+            faces to it, but never all of them.
+        seed: says which faces make up a share.
+
+    Raises:
+        ConfigError: `validation` is neither.
+        DataError: the faces are not marked, or none is marked so.
     """
-    rng, held_out = np.random.default_rng(seed), np.zeros(len(labels), bool)
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
+    if validation in USAGES[1:]:
+        usage = np.zeros(0) if dataset.usage is None else dataset.usage
+        parts = np.flatnonzero(usage == USAGES[0]), np.flatnonzero(usage == validation)
+        if not all(map(len, parts)):
+            raise DataError(
+                f"{dataset.name}: found {len(parts[0])} faces marked {USAGES[0]} and {len(parts[1])} marked "
+                f"{validation}, expected both: hold out a share instead, such as --validation 0.1"
+            )
+        return parts
+    try:
+        share = float(validation)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 0.9:
+        refuse("validation", validation, f"a number from 0 to 0.9, or one of {', '.join(USAGES[1:])}")
+    rng, held_out = np.random.default_rng(seed), np.zeros(len(dataset), bool)
+    for label in np.unique(dataset.labels):
+        members = np.flatnonzero(dataset.labels == label)
         count = min(round(share * len(members)), len(members) - 1)
         held_out[rng.permutation(members)[:count]] = True
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)

@@ -18,7 +18,7 @@ from fer_demo.errors import DataError
 # Faces are small, folders are read in threads anyway, and OpenCV's own would take cores from the training.
 cv2.setNumThreads(1)
 
-__all__ = ["EMOTIONS", "IMAGE_SIZE", "Dataset", "load"]
+__all__ = ["EMOTIONS", "IMAGE_SIZE", "USAGES", "Dataset", "load"]
 
 
 def load(source: str | Path | None = None, *, cache: bool = True) -> Dataset:

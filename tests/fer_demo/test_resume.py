@@ -341,7 +341,8 @@ def test_cv_keeps_a_model_for_every_fold_and_says_what_it_came_from(call):
     [
         (["--data", "nothing.csv"], "nothing.csv: no such file or folder"),
         (["--model", "all"], "--model"),
-        (["--validation", "1"], "--validation"),
+        (["--validation", "1"], "validation"),
+        (["--validation", "PublicTest"], "found 0 faces marked Training"),
         (["--checkpoint-every", "-1"], "--checkpoint-every"),
         (["--out", "."], "--out"),
     ],

@@ -1,0 +1,55 @@
+"""Which faces a training keeps for scoring."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fer_demo.data.faces import synthetic_faces
+from fer_demo.errors import DataError
+from fer_demo.training import hold_out
+from tinycnn.errors import ConfigError
+
+FACES = synthetic_faces(70)
+
+
+def test_a_share_is_taken_of_each_emotion():
+    training, held_out = hold_out(FACES, "0.3", seed=0)
+    np.testing.assert_array_equal(np.sort(np.concatenate([training, held_out])), np.arange(70))
+    counts = np.bincount(FACES.labels)
+    np.testing.assert_array_equal(np.bincount(FACES.labels[held_out]), np.round(0.3 * counts))
+
+
+def test_the_seed_decides_which():
+    first, again, other = (hold_out(FACES, "0.3", seed)[1].tolist() for seed in (0, 0, 1))
+    assert first == again != other
+
+
+def test_no_share_holds_out_nothing():
+    training, held_out = hold_out(FACES, "0", seed=0)
+    assert (len(training), len(held_out)) == (70, 0)
+
+
+def test_an_emotion_with_one_face_keeps_it():
+    labels = np.array([0, *[1] * 69])
+    training, _ = hold_out(replace(FACES, labels=labels), "0.9", seed=0)
+    assert 0 in training
+
+
+def test_a_usage_is_held_out_and_the_third_left_alone():
+    usage = np.repeat(["PublicTest", "Training", "PrivateTest"], [20, 40, 10])
+    training, held_out = hold_out(replace(FACES, usage=usage), "PublicTest", seed=0)
+    np.testing.assert_array_equal(training, np.arange(20, 60))
+    np.testing.assert_array_equal(held_out, np.arange(20))
+
+
+@pytest.mark.parametrize("usage", [None, np.full(70, "Training"), np.full(70, "PublicTest")])
+def test_a_usage_needs_faces_to_train_on_and_to_score(usage):
+    with pytest.raises(DataError, match="expected both: hold out a share instead"):
+        hold_out(replace(FACES, usage=usage), "PublicTest", seed=0)
+
+
+@pytest.mark.parametrize("validation", ["1", "-0.1", "nan", "Training", "half", ""])
+def test_anything_else_is_refused(validation):
+    with pytest.raises(ConfigError, match="or one of PublicTest, PrivateTest"):
+        hold_out(FACES, validation, seed=0)
