@@ -36,6 +36,8 @@ class ModelName(StrEnum):
 
     mini_xception = "mini_xception"
     alexnet = "alexnet"
+    alexnet_bn = "alexnet_bn"
+    compact = "compact"
 
 
 Source = Annotated[

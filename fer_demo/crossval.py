@@ -148,7 +148,7 @@ def run_fold(
     if files:
         belongs_to = _identity(dataset, protocol, files)
         scores = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1}
-        save_model(model, files.model, normalise, dataset, scores, belongs_to)
+        save_model(model, files.model, normalise, dataset, scores, belongs_to, history)
         files.write(probabilities, {"train_accuracy": train_accuracy, "history": asdict(history)}, belongs_to)
     return FoldResult(metrics, probabilities, train_accuracy, history)
 

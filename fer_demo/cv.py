@@ -15,7 +15,7 @@ from fer_demo.crossval import Protocol, split
 from fer_demo.display import Display
 from fer_demo.fold_files import FoldFiles, own_folder
 from fer_demo.jobs import Workers, train_folds
-from fer_demo.models import MODELS
+from fer_demo.models import MODELS, PAPERS
 from fer_demo.recipes import RECIPES
 from fer_demo.record import Record
 from fer_demo.training import default_batch_size
@@ -26,6 +26,9 @@ class ModelChoice(StrEnum):
 
     mini_xception = "mini_xception"
     alexnet = "alexnet"
+    alexnet_bn = "alexnet_bn"
+    compact = "compact"
+    paper = "paper"
     all = "all"
 
 
@@ -49,8 +52,8 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def main(
     source: cli.Source = None,
     model: Annotated[
-        ModelChoice, typer.Option(metavar="NAME", help="mini_xception, alexnet, all.")
-    ] = ModelChoice.all,
+        ModelChoice, typer.Option(metavar="NAME", help="As for train; paper: its two; or all.")
+    ] = ModelChoice.paper,
     folds: Annotated[int, typer.Option(min=2, metavar="N", help="Parts to cut the data into.")] = 5,
     epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Passes over training part.")] = 8,
     recipe: cli.RecipeOption = cli.RecipeName.default,
@@ -75,7 +78,7 @@ def main(
     dataset = data.load(source)
     batch_size = batch_size or default_batch_size(RECIPES[recipe], len(dataset))
     protocol = Protocol(folds, epochs, seed, batch_size, str(recipe))
-    names = list(MODELS) if model is ModelChoice.all else [str(model)]
+    names = {ModelChoice.paper: list(PAPERS), ModelChoice.all: list(MODELS)}.get(model, [str(model)])
     record = Record(out, dataset, names, _describe(protocol, names, workers))
     with own_folder(out):
         record.begin(resume, cli.resuming("fer_demo.cv"))

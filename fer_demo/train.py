@@ -89,7 +89,7 @@ def _train(
     x, labels = dataset.images[training], dataset.labels[training]
     rest = (dataset.images[held_out], dataset.labels[held_out]) if len(held_out) else None
     with Display(console, 1, epochs * len(x)) as display:
-        model, normalise, _ = train_model(
+        model, normalise, history = train_model(
             name,
             x,
             labels,
@@ -106,7 +106,7 @@ def _train(
         predicted = model.predict(rest[0], prepare=normalise).argmax(axis=1)
         scores = fold_metrics(rest[1], predicted)
         metrics |= {"validation_accuracy": scores.accuracy, "validation_macro_f1": scores.macro_f1}
-    save_model(model, out, normalise, dataset, metrics, options)
+    save_model(model, out, normalise, dataset, metrics, options, history)
     checkpoint.remove()
     return metrics
 

@@ -1,6 +1,7 @@
 """How one model is trained and kept: the same in cross-validation and on a whole data set."""
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,7 @@ def save_model(
     dataset: Dataset,
     metrics: dict[str, float],
     training: dict[str, Any],
+    history: tc.History,
 ) -> None:
     """Write a trained model with all that is needed to use it, and to train it again.
 
@@ -133,6 +135,7 @@ def save_model(
         dataset: told by name and digest.
         metrics: the model's scores, 0 to 1.
         training: the options of the training.
+        history: how it went.
     """
     from fer_demo.report import environment
 
@@ -144,5 +147,6 @@ def save_model(
         preprocessing={"mean": normalise.mean, "std": normalise.std},
         data=describe_data(dataset),
         training=training,
+        history=asdict(history),
         environment=environment(),
     )

@@ -167,7 +167,7 @@ def _sequential(layer: Sequential, x: Input) -> tuple[Input, Backward]:
     while children:
         name, child = children.pop(0)
         try:
-            if children and _is(children[0][1], BatchNorm) and _fits(child):
+            if children and _is(children[0][1], BatchNorm) and _fits(child, raw(x)):
                 array = _window(child)._checked_input(raw(x))
                 name, norm = children.pop(0)
                 norm.output_shape(child.output_shape(array.shape[1:]))
@@ -187,8 +187,8 @@ def _sequential(layer: Sequential, x: Input) -> tuple[Input, Backward]:
     return x, chain
 
 
-def _fits(layer: Any) -> bool:
-    """Whether a layer is a convolution that a fused kernel can do."""
+def _fits(layer: Any, x: np.ndarray) -> bool:
+    """Whether a layer is a convolution that a fused kernel can do for x (N, H, W, C), and well."""
     if _is(layer, SeparableConv2D):
         window, last = layer.depthwise, layer.pointwise
     elif _is(layer, Conv2D):
@@ -200,7 +200,9 @@ def _fits(layer: Any) -> bool:
     # Kernels with a stride know windows of one pixel only, and none knows a window that lies in padding.
     strides = window.stride == (1, 1) or (window is last and window.kernel_size == (1, 1))
     pads = [(0, 0)] if isinstance(window.padding, str) else window.padding
-    return strides and all(max(pad) < size for pad, size in zip(pads, window.kernel_size, strict=False))
+    if not strides or any(max(pad) >= size for pad, size in zip(pads, window.kernel_size, strict=False)):
+        return False
+    return window is not last or active().fuses_conv2d(x, last.params["kernel"])
 
 
 def _window(conv: Any) -> Any:

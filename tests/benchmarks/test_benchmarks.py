@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import cli, timing
 from benchmarks.layers import leaves
-from fer_demo.models import FACE, MODELS
+from fer_demo.models import FACE, MODELS, PAPERS
 from tinycnn.summary import rows
 
 ROOT = Path(__file__).parents[2]
@@ -114,7 +114,7 @@ def test_kernels_visit_every_layer_at_its_real_shape(name):
     assert visited == expected
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", PAPERS)
 def test_peers_are_as_large_as_ours(name):
     pytest.importorskip("torch", reason="compares with PyTorch, an optional peer")
     from benchmarks import peers

@@ -11,7 +11,7 @@ from fer_demo.crossval import Protocol, run_fold, split, summarise
 from fer_demo.data.dataset import Dataset
 from fer_demo.data.faces import synthetic_faces
 from fer_demo.errors import DataError
-from fer_demo.models import MODELS
+from fer_demo.models import MODELS, PAPERS
 from fer_demo.recipes import RECIPES
 
 PROTOCOL = Protocol(folds=2, epochs=1, batch_size=16)
@@ -23,7 +23,7 @@ def small_models(monkeypatch):
         "mini_xception": {"widths": (2, 2, 2, 3, 3)},
         "alexnet": {"widths": (2, 3, 3, 3, 3), "features": 6},
     }
-    for name, build in list(MODELS.items()):
+    for name, build in [(name, MODELS[name]) for name in PAPERS]:
         monkeypatch.setitem(
             MODELS, name, lambda seed=0, build=build, name=name: build(seed=seed, **small[name])
         )
@@ -81,7 +81,7 @@ def test_an_emotion_that_does_not_occur_is_no_obstacle(faces):
     assert entry["per_class"]["disgust"] == {"precision": None, "recall": None, "f1": None, "support": 0}
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", PAPERS)
 def test_results_have_what_was_promised(faces, name):
     results = run_folds(faces, name)
     entry = summarise(faces, name, results)

@@ -1,15 +1,18 @@
-"""The two models: their published sizes, their gradients, and that they can learn a batch by heart."""
+"""The models: their published sizes, their gradients, and that they can learn a batch by heart."""
 
 import numpy as np
 import pytest
 
 import tinycnn as tc
-from fer_demo.models import MODELS, alexnet, mini_xception
+from fer_demo.models import MODELS, alexnet, compact, mini_xception
 
 SMALL = {
     "mini_xception": {"widths": (2, 3, 3, 4, 4)},
     "alexnet": {"widths": (2, 3, 3, 2, 3), "features": 5},
+    "alexnet_bn": {"widths": (2, 3, 3, 2, 3), "features": 5},
+    "compact": {"widths": (2, 3, 3, 4)},
 }
+WIDE_ENOUGH = {"compact": {"widths": (4, 8, 12, 12)}}
 every_model = pytest.mark.parametrize("name", MODELS)
 
 
@@ -32,6 +35,12 @@ def test_alexnet_has_the_published_size():
     model = alexnet()
     assert numbers(model.params) == 5_073_927
     assert not model.state
+    assert numbers(alexnet(batch_norm=True).params) == 5_074_951
+
+
+def test_the_compact_network_has_less_than_a_million_parameters():
+    model = compact()
+    assert numbers(model.params) == 851_207
 
 
 @every_model
@@ -49,7 +58,7 @@ def test_gradients_of_the_whole_model(backend, name):
 
 @every_model
 def test_one_batch_is_learnt_by_heart(backend, name):
-    model = MODELS[name](seed=0, widths=(4, 6, 8, 8, 8))
+    model = MODELS[name](seed=0, **WIDE_ENOUGH.get(name, {"widths": (4, 6, 8, 8, 8)}))
     rng = np.random.default_rng(0)
     x, labels = rng.standard_normal((7, 48, 48, 1)).astype(np.float32), np.arange(7)
     model.fit(x, labels, epochs=80, batch_size=7, optimizer=tc.Adam(3e-3), progress=False)

@@ -19,7 +19,7 @@ from fer_demo import cli, cv, report, train
 from fer_demo.crossval import Protocol, run_fold
 from fer_demo.data.faces import synthetic_faces
 from fer_demo.fold_files import FoldFiles
-from fer_demo.models import MODELS
+from fer_demo.models import PAPERS
 from fer_demo.recipes import RECIPES
 
 ROOT = str(Path(__file__).parents[2])
@@ -354,7 +354,7 @@ def test_mistakes_get_one_message_and_exit_code_2(call, arguments, message):
     assert "Traceback" not in error
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", PAPERS)
 def test_same_bits_whatever_the_threads(backend, name, tmp_path):
     faces, protocol = synthetic_faces(28), Protocol(folds=2, epochs=1, batch_size=7)
     indices = np.arange(20), np.arange(20, 28)

@@ -213,6 +213,16 @@ def test_every_way_through_the_plan(backend, way):
         assert_same_walks(randomised(chain(*WAYS[way]()), seed=n), images(n, *size, 3))
 
 
+def test_many_channels_go_another_way(backend, monkeypatch):
+    """With numba they are convolved by Winograd's algorithm, which is not fused."""
+    model = randomised(chain(*block(3, 32, tc.ReLU()), residual(*block(32, 32, tc.ReLU()))), seed=0)
+    assert_same_walks(model, images(4, 9, 8, 3), tolerance=1e-9)
+    convolve, seen = tc.kernels.active().conv2d, []
+    monkeypatch.setattr(tc.kernels.active(), "conv2d", lambda *args: seen.append(args) or convolve(*args))
+    plan.run(model, images(4, 9, 8, 3))
+    assert len(seen) == (backend == "numba")
+
+
 @pytest.mark.parametrize("place", ["main", "shortcut"])
 @pytest.mark.parametrize("beginning", BEGINNINGS)
 def test_whatever_begins_a_branch(backend, beginning, place):

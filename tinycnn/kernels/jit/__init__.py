@@ -10,7 +10,7 @@ from tinycnn.kernels.jit.conv import conv2d, conv2d_backward
 from tinycnn.kernels.jit.deferred import deferred_max_pool2d, finished, gradient_of
 from tinycnn.kernels.jit.dense import bias_backward, dense, dense_backward
 from tinycnn.kernels.jit.depthwise import depthwise_conv2d, depthwise_conv2d_backward
-from tinycnn.kernels.jit.fused import conv_moments
+from tinycnn.kernels.jit.fused import conv_moments, fuses_conv2d
 from tinycnn.kernels.jit.fused_backward import conv_moments_backward
 from tinycnn.kernels.jit.inference import prepare_steps
 from tinycnn.kernels.jit.norm import batch_norm_apply, batch_norm_backward, batch_norm_statistics
@@ -44,6 +44,7 @@ __all__ = [
     "depthwise_conv2d_backward",
     "dropout",
     "finished",
+    "fuses_conv2d",
     "global_avg_pool2d",
     "global_avg_pool2d_backward",
     "gradient_of",

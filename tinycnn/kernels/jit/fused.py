@@ -9,6 +9,7 @@ import numpy as np
 
 from tinycnn.kernels.deferred import Input, raw
 from tinycnn.kernels.jit import image as in_cache
+from tinycnn.kernels.jit import winograd
 from tinycnn.kernels.jit.compile import compiled, section
 from tinycnn.kernels.jit.deferred import Source
 from tinycnn.kernels.jit.depthwise_image import depthwise
@@ -18,6 +19,11 @@ from tinycnn.kernels.jit.team import CHUNKS, begin, claim, done, finish, share_c
 from tinycnn.kernels.memory import empty
 from tinycnn.kernels.padding import Pad, Pair
 from tinycnn.kernels.threads import chunk_count
+
+
+def fuses_conv2d(x: np.ndarray, kernel: np.ndarray) -> bool:
+    """Whether `conv_moments` is faster: with many channels, Winograd's algorithm saves more than fusion."""
+    return not winograd.suits(x, kernel, (1, 1), ((0, 0), (0, 0)))
 
 
 def conv_moments(

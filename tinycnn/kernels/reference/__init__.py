@@ -17,6 +17,7 @@ from tinycnn.kernels.reference.fused import (
     conv_moments,
     conv_moments_backward,
     finished,
+    fuses_conv2d,
     gradient_of,
 )
 from tinycnn.kernels.reference.fused_pool import deferred_max_pool2d
@@ -53,6 +54,7 @@ __all__ = [
     "depthwise_conv2d_backward",
     "dropout",
     "finished",
+    "fuses_conv2d",
     "global_avg_pool2d",
     "global_avg_pool2d_backward",
     "gradient_of",

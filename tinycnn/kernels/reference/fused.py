@@ -61,6 +61,16 @@ def _mask(dy: np.ndarray, x: Deferred) -> tuple[np.ndarray, np.ndarray]:
     return sum_pixels(g, c), sum_products(g, rows(x.z) - np.tile(x.mean, w), c)
 
 
+def fuses_conv2d(x: np.ndarray, kernel: np.ndarray) -> bool:
+    """Whether `conv_moments` is faster than `conv2d` and batch norm.
+
+    Args:
+        x: (N, H, W, C).
+        kernel: (KH, KW, C, O), with stride 1, or of one pixel.
+    """
+    return True
+
+
 def conv_moments(
     x: Input, depthwise: np.ndarray | None, kernel: np.ndarray, stride: Pair, pad: Pad
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
