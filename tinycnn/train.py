@@ -157,7 +157,7 @@ def train_step(
     Raises:
         NonFiniteError: x, loss or a gradient holds NaN or infinity; the model is as before the step.
     """
-    body, undo = _logit_layers(model), Undo(model)
+    body, undo = logit_layers(model), Undo(model)
     with np.errstate(all="ignore"):  # instead of many warnings there is one check, below
         logits, backward = plan.run_model(body, x)
         value, dlogits = loss(logits, labels)
@@ -205,7 +205,7 @@ def evaluate(
         ShapeError, DTypeError, ConfigError: the data do not fit the model.
     """
     _check_data(x, labels)
-    logits = predict(_logit_layers(model), x, batch_size, prepare)
+    logits = predict(logit_layers(model), x, batch_size, prepare)
     loss, _ = SoftmaxCrossEntropy()(logits, labels)
     return Evaluation(loss, _accuracy(logits, labels), len(labels))
 
@@ -214,7 +214,7 @@ def _accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(logits.argmax(axis=1) == labels))
 
 
-def _logit_layers(model: Sequential) -> Sequential:
+def logit_layers(model: Sequential) -> Sequential:
     """Return the model without a final Softmax, which the loss contains; layers and names stay the same."""
     *rest, (_, last) = model.children().items()
     return Sequential(dict(rest)) if isinstance(last, Softmax) and rest else model

@@ -1,0 +1,104 @@
+"""Grad-CAM: where in the last maps is the evidence?"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tinycnn.checks import check_positive
+from tinycnn.errors import ConfigError, ShapeError
+from tinycnn.explain.twin import ClassIndex, Twin, check_model, score_gradient
+from tinycnn.kernels import one_thread_pool
+from tinycnn.layers import AvgPool2D, Layer, MaxPool2D, Sequential
+from tinycnn.layers.base import Shape
+
+
+def grad_cam(
+    model: Sequential,
+    x: np.ndarray,
+    class_index: ClassIndex,
+    layer: str | None = None,
+    upsample: bool = False,
+) -> np.ndarray:
+    """Return where in a layer's maps the evidence for a class is: (N, h, w), at least 0.
+
+    With A (h, w, C) a layer's output for one image and s the class's score, each map's weight is its mean
+    gradient, a[k] = mean over i, j of ds / dA[i, j, k], and the result is max(sum_k a[k] * A[:, :, k], 0)
+    (Selvaraju et al. 2017, "Grad-CAM", equations 1 and 2). Where the score is the mean of a map, as in
+    mini-Xception, this is that very map where it is positive, divided by h * w.
+
+    Args:
+        model: a classifier; a final `Softmax` is left out.
+        x: (N, H, W, C), of the parameters' dtype.
+        class_index: from 0 to K - 1, one for all images or one for each.
+        layer: path of a layer that gives maps, as `model.walk()` names it. By default the last one, before
+            the network takes a mean or lays the numbers in a row; pooling after it is passed over, for it
+            only makes the picture coarser.
+        upsample: enlarge the result to (N, H, W).
+
+    Raises:
+        ShapeError, DTypeError, ConfigError: x, the class or the layer does not fit the model, or it has no
+            map larger than 1x1.
+    """
+    check_model(model)
+    layer = _last_map(model, np.shape(x)[1:]) if layer is None else layer
+    twin = Twin(model, [layer])
+    with one_thread_pool():
+        score_gradient(twin, x, class_index)
+    maps, gradients = twin.outputs[layer], twin.gradients[layer]
+    if maps.ndim != 4:
+        raise ShapeError(f"layer {layer!r} gives {maps.shape}: expected one that gives maps (N, H, W, C)")
+    weights = gradients.mean(axis=(1, 2))
+    cam = np.maximum(np.einsum("nhwc,nc->nhw", maps, weights), 0)
+    return resize(cam, x.shape[1], x.shape[2]) if upsample else cam
+
+
+def _last_map(model: Sequential, input_shape: Shape) -> str:
+    """Return the path of the last layer with maps, pooling at the end passed over."""
+    paths = [path for path, layer, shape in _stations(model, "", input_shape) if _is_map(layer, shape)]
+    if not paths:
+        raise ConfigError("the model has no map larger than 1x1: expected a convolutional network")
+    return paths[-1]
+
+
+def _stations(layer: Layer, path: str, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
+    """Yield (path, layer, its output shape) along the main line: residual modules are taken as a whole."""
+    if not isinstance(layer, Sequential):
+        yield path, layer, layer.output_shape(shape)
+        return
+    for name, child in layer.children().items():
+        yield from _stations(child, f"{path}.{name}" if path else name, shape)
+        shape = child.output_shape(shape)
+
+
+def _is_map(layer: Layer, shape: Shape) -> bool:
+    return len(shape) == 3 and shape[:2] != (1, 1) and not isinstance(layer, MaxPool2D | AvgPool2D)
+
+
+def resize(maps: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return maps (N, h, w) enlarged to (N, height, width) by linear interpolation between pixels' centres.
+
+    Beyond the outermost centres the outermost value goes on.
+
+    Args:
+        maps: float, (N, h, w).
+        height: of the result, in pixels.
+        width: of the result, in pixels.
+
+    Raises:
+        ShapeError: maps are not (N, h, w).
+        ConfigError: a length is no whole number of at least 1.
+
+    >>> resize(np.array([[[0.0, 1.0]]]), 1, 4)
+    array([[[0.  , 0.25, 0.75, 1.  ]]])
+    """
+    if np.ndim(maps) != 3:
+        raise ShapeError(f"resize: expected maps (N, h, w), found shape {np.shape(maps)}")
+    check_positive(height=height, width=width)
+    rows, columns = _interpolation(maps.shape[1], height), _interpolation(maps.shape[2], width)
+    return (rows @ maps @ columns.T).astype(maps.dtype)
+
+
+def _interpolation(length: int, wanted: int) -> np.ndarray:
+    """Return the matrix (wanted, length) that interpolates a line of numbers."""
+    centres, places = (np.arange(length) + 0.5) / length, (np.arange(wanted) + 0.5) / wanted
+    return np.stack([np.interp(places, centres, unit) for unit in np.eye(length)], axis=1)
