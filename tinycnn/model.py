@@ -8,6 +8,7 @@ import numpy as np
 from tinycnn import layers, train
 from tinycnn.checks import check_shape
 from tinycnn.errors import ConfigError
+from tinycnn.html import model_tree
 from tinycnn.layers.base import Layer, Shape
 from tinycnn.summary import summary
 from tinycnn.train import Evaluation, History, Prepare
@@ -61,6 +62,10 @@ class Sequential(layers.Sequential):
         if shape is None:
             raise ConfigError("the input's shape is unknown: use model.summary((48, 48, 1)) or the like")
         return summary(self, shape)
+
+    def _repr_html_(self) -> str:
+        """Show a notebook a tree of the layers."""
+        return model_tree(self, self.input_shape)
 
     def fit(self, x: np.ndarray, labels: np.ndarray, **options: Any) -> History:
         """Train on images x (N, H, W, C) and labels (N,); `tinycnn.train.fit` lists the options."""

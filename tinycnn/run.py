@@ -11,6 +11,7 @@ import numpy as np
 
 from tinycnn.averaging import ExponentialMovingAverage
 from tinycnn.finite import generators
+from tinycnn.html import history_curves
 from tinycnn.kernels import backend_name
 from tinycnn.layers import Sequential
 from tinycnn.optimizers import Optimizer
@@ -56,6 +57,11 @@ class History:
     def best_epoch(self) -> int:
         """Index of the epoch with the lowest validation loss, or training loss where there is no other."""
         return int(np.argmin(self.val_loss or self.loss))
+
+    def _repr_html_(self) -> str:
+        """Show a notebook the curves."""
+        loss, accuracy = (self.loss, self.val_loss), (self.accuracy, self.val_accuracy)
+        return history_curves([("loss", *loss), ("accuracy", *accuracy)])
 
 
 class Best:

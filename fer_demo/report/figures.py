@@ -1,7 +1,6 @@
-"""The results as pictures.
+"""The results as pictures: what `tinycnn.plot` draws of any model, and what only faces have.
 
-Matplotlib's object interface throughout, never pyplot: no window, no state shared between threads. An inch
-takes 100 CSS pixels on the page, so that text of 10 points reads like the page's own.
+An inch takes 100 CSS pixels on the page, so that text of 10 points reads like the page's own.
 """
 
 import io
@@ -10,20 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from fer_demo.report.content import SYNTHETIC_TITLE
 from fer_demo.report.faces import draw_faces, draw_mistakes
 from fer_demo.report.results import Results
+from tinycnn import plot
 from tinycnn.files import replace_file
+from tinycnn.plot.figures import PALETTE, new_figure, tidy
 
-#: Colours that remain apart for the colour-blind (Okabe and Ito, 2008, "Color universal design").
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
-
-_TRAINING, _HELD_OUT = PALETTE[0], PALETTE[5]
 _QUIET = "#555555"
 _WARNING = "#F0E442"
 
@@ -66,7 +60,7 @@ def save_figures(
     paths = {name: out_dir / f"{name}.png" for name in figures}
     for name, figure in figures.items():
         png = io.BytesIO()
-        figure.savefig(png, format="png")
+        figure.savefig(png, format="png", dpi=200)
         replace_file(paths[name], png.getvalue())
     return paths
 
@@ -74,7 +68,7 @@ def save_figures(
 def class_distribution(class_counts: Mapping[str, int], synthetic: bool) -> Figure:
     """Bars: how many images each emotion has."""
     total = sum(class_counts.values())
-    figure = _new_figure(f"Images per emotion, {total:,} in all", 7.2, 3.0, synthetic)
+    figure = _labelled(new_figure(7.2, 3.0), f"Images per emotion, {total:,} in all", synthetic)
     axes = figure.subplots()
     bars = axes.barh(list(class_counts), list(class_counts.values()), color=PALETTE[0], height=0.7)
     texts = [f"{count:,}  ({count / max(total, 1):.1%})" for count in class_counts.values()]
@@ -95,22 +89,8 @@ def training_curves(model: str, history: Sequence[Mapping[str, Any]], synthetic:
         history: one entry per fold: `loss`, `accuracy`, `val_loss`, `val_accuracy`, each a number per epoch.
         synthetic: whether the faces were drawn by a program.
     """
-    figure = _new_figure(f"{model}: loss and accuracy during training", 7.2, 3.6, synthetic)
-    axes_of_both = figure.subplots(1, 2)
-    for axes, measure in zip(axes_of_both, ("loss", "accuracy"), strict=True):
-        _draw_curves(
-            axes, [fold[measure] for fold in history], _TRAINING, "-", "training part, as it was trained"
-        )
-        _draw_curves(axes, [fold[f"val_{measure}"] for fold in history], _HELD_OUT, "--", "held-out part")
-        axes.set_xlabel("epoch")
-        axes.set_title(measure, fontsize=10, loc="left")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _tidy(axes)
-    axes_of_both[1].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes_of_both[0].legend(
-        title="thin: a fold, thick: mean", frameon=False, handlelength=3.5, fontsize=9, title_fontsize=9
-    )
-    return figure
+    figure = plot.curves(history, labels=("training part, as it was trained", "held-out part"))
+    return _labelled(figure, f"{model}: loss and accuracy during training", synthetic)
 
 
 def confusion(
@@ -124,31 +104,13 @@ def confusion(
         emotions: K names.
         synthetic: whether the faces were drawn by a program.
     """
-    table = np.asarray(counts)
-    totals = table.sum(axis=1, keepdims=True)
-    shares = np.divide(table, totals, out=np.zeros(table.shape), where=totals > 0)
-    figure = _new_figure(f"{model}: what each emotion was taken for, all folds", 7.2, 6.8, synthetic)
-    axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), share in np.ndenumerate(shares):
-        colour = "white" if share > 0.65 else "black"
-        weight = "bold" if row == column else "normal"
-        axes.annotate(f"{share:.0%}", (column, row), ha="center", va="bottom", color=colour, weight=weight)
-        axes.annotate(
-            f"\n{table[row, column]:,}", (column, row), ha="center", va="center", color=colour, fontsize=8
-        )
-    axes.set_xticks(range(len(emotions)), emotions)
-    axes.set_yticks(range(len(emotions)), emotions)
-    axes.set_xlabel("predicted (share of the row, and count)")
-    axes.set_ylabel("true")
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    return figure
+    figure = plot.confusion_matrix(counts, emotions)
+    return _labelled(figure, f"{model}: what each emotion was taken for, all folds", synthetic)
 
 
 def f1_comparison(models: Mapping[str, Any], synthetic: bool) -> Figure:
     """Grouped bars: every model's F-score on each emotion; no bar where it is unknown."""
-    figure = _new_figure("F-score per emotion, mean over the folds", 7.2, 3.4, synthetic)
+    figure = _labelled(new_figure(7.2, 3.4), "F-score per emotion, mean over the folds", synthetic)
     axes = figure.subplots()
     width = 0.8 / len(models)
     for number, (name, model) in enumerate(models.items()):
@@ -159,13 +121,13 @@ def f1_comparison(models: Mapping[str, Any], synthetic: bool) -> Figure:
     axes.set_ylim(0, 1)
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(models), frameon=False)
     axes.tick_params(axis="x", length=0)
-    _tidy(axes)
+    tidy(axes)
     return figure
 
 
 def sample_faces(images: np.ndarray, labels: np.ndarray, synthetic: bool) -> Figure:
     """Some faces of each emotion; `images` is uint8, (N, 48, 48, 1), and `labels` integers, (N,)."""
-    figure = _new_figure("Sample faces of each emotion", 7.2, 4.6, synthetic)
+    figure = _labelled(new_figure(7.2, 4.6), "Sample faces of each emotion", synthetic)
     draw_faces(figure.subplots(), images, labels)
     return figure
 
@@ -174,47 +136,14 @@ def mistakes(
     model: str, images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, synthetic: bool
 ) -> Figure:
     """The mistakes that a model was surest of; arrays as in `save_figures`."""
-    figure = _new_figure(f"{model}: most confident mistakes", 7.2, 3.8, synthetic)
+    figure = _labelled(new_figure(7.2, 3.8), f"{model}: most confident mistakes", synthetic)
     draw_mistakes(figure, images, labels, probabilities)
     return figure
 
 
-def _new_figure(title: str, width: float, height: float, synthetic: bool) -> Figure:
-    """An empty white figure, inches wide and high, with a title, and a loud notice on synthetic faces."""
-    figure = Figure(
-        figsize=(width, height),
-        dpi=200,
-        layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08),
-        facecolor="white",
-    )
+def _labelled(figure: Figure, title: str, synthetic: bool) -> Figure:
+    """Give a figure a title, and a loud notice on synthetic faces."""
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, weight="bold")
     if synthetic:
         figure.supxlabel(f" {SYNTHETIC_TITLE} ", fontsize=10, weight="bold", backgroundcolor=_WARNING)
     return figure
-
-
-def _draw_curves(
-    axes: Axes, folds: Sequence[Sequence[float | None]], colour: str, style: str, label: str
-) -> None:
-    """Draw a measure of every fold, and its mean over the epochs that all reached; None leaves a gap."""
-    curves = [np.array(fold, float) for fold in folds]
-    for curve in curves:
-        axes.plot(np.arange(1, len(curve) + 1), curve, style, color=colour, linewidth=0.7, alpha=0.45)
-    shared = min(map(len, curves), default=0)
-    mean = np.mean([curve[:shared] for curve in curves], axis=0)
-    axes.plot(
-        np.arange(1, shared + 1),
-        mean,
-        style,
-        color=colour,
-        linewidth=2.2,
-        marker="o",
-        markersize=4,
-        label=label,
-    )
-
-
-def _tidy(axes: Axes) -> None:
-    axes.grid(axis="y", color="#dddddd", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
