@@ -9,6 +9,7 @@ from rich.console import Console
 import tinycnn as tc
 from fer_demo import cli, data
 from fer_demo.display import Display
+from fer_demo.distillation import Teaching
 from fer_demo.metrics import fold_metrics
 from fer_demo.recipes import RECIPES
 from fer_demo.training import default_batch_size, hold_out, save_model, train_model
@@ -22,6 +23,8 @@ Examples:
   python -m fer_demo.train --data fer2013.csv --epochs 40 --resume
 
   python -m fer_demo.train --model alexnet --validation 0.1
+
+  python -m fer_demo.train --data fer2013.csv --teacher first.safetensors
 """
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -39,6 +42,15 @@ def main(
     validation: Annotated[
         str, typer.Option(metavar="PART", help="To score on: a share, such as 0.1, or PublicTest.")
     ] = "0",
+    teacher: Annotated[
+        list[str] | None, typer.Option(metavar="FILE", help="Weights to learn from too; may be repeated.")
+    ] = None,
+    teacher_share: Annotated[
+        float, typer.Option(min=0, max=1, metavar="S", help="Of each target that is the teacher's.")
+    ] = 0.5,
+    teacher_temperature: Annotated[
+        float, typer.Option(min=0.01, max=100, metavar="T", help="Evens its probabilities out.")
+    ] = 1.0,
     backend: cli.BackendOption = None,
     out: Annotated[Path, typer.Option(dir_okay=False, help="File of the model.")] = Path(
         "weights.safetensors"
@@ -54,6 +66,7 @@ def main(
     if backend is not None:
         tc.backend(backend)
     dataset = data.load(source)
+    teaching = Teaching(tuple(teacher), teacher_share, teacher_temperature) if teacher else None
     options: dict[str, Any] = {
         "model": str(model),
         "recipe": str(recipe),
@@ -62,6 +75,7 @@ def main(
         "batch_size": batch_size or default_batch_size(RECIPES[recipe], len(dataset)),
         "validation": validation,
         "data": dataset.sha256,
+        "teacher": teaching and teaching.describe(),
         "backend": tc.backend_name(),
     }
     checkpoint = tc.Checkpoint(out.with_name(f"{out.name}.checkpoint"), checkpoint_every)
@@ -75,19 +89,26 @@ def main(
             f"{cli.resuming('fer_demo.train')}. To start over, delete it or choose another --out"
         )
     out.parent.mkdir(parents=True, exist_ok=True)
-    metrics = _train(dataset, options, out, checkpoint, console)
+    metrics = _train(dataset, options, teaching, out, checkpoint, console)
     console.print("  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     console.print(f"Model: {out}", soft_wrap=True, markup=False)
 
 
 def _train(
-    dataset: data.Dataset, options: dict[str, Any], out: Path, checkpoint: tc.Checkpoint, console: Console
+    dataset: data.Dataset,
+    options: dict[str, Any],
+    teaching: Teaching | None,
+    out: Path,
+    checkpoint: tc.Checkpoint,
+    console: Console,
 ) -> dict[str, float]:
     """Train, score and save the model, and drop its checkpoint; return the scores."""
     name, epochs, seed = options["model"], options["epochs"], options["seed"]
     training, held_out = hold_out(dataset, options["validation"], seed)
     x, labels = dataset.images[training], dataset.labels[training]
     rest = (dataset.images[held_out], dataset.labels[held_out]) if len(held_out) else None
+    if teaching and rest:
+        teaching.check_unseen(options)
     with Display(console, 1, epochs * len(x)) as display:
         model, normalise, history = train_model(
             name,
@@ -97,6 +118,7 @@ def _train(
             epochs=epochs,
             batch_size=options["batch_size"],
             seed=seed,
+            targets=teaching.targets(x, labels) if teaching else None,
             validation=rest,
             checkpoint=checkpoint,
             progress=display.watch(name),

@@ -81,6 +81,7 @@ def train_model(
     epochs: int,
     batch_size: int,
     seed: int,
+    targets: np.ndarray | None = None,
     validation: tuple[np.ndarray, np.ndarray] | None = None,
     checkpoint: tc.Checkpoint | None = None,
     progress: tc.Progress | bool = False,
@@ -98,6 +99,7 @@ def train_model(
         epochs: passes over x.
         batch_size: images a step.
         seed: of first weights, order, augmentation and dropout.
+        targets: float32, (N, 7), probabilities to train on in place of the labels, such as a teacher's.
         validation: (images, labels) to score after every epoch.
         checkpoint: where to go on from.
         progress: hears of the training.
@@ -105,7 +107,7 @@ def train_model(
     normalise, model = Normalisation.fit(x), MODELS[name](seed=seed)
     history = model.fit(
         x,
-        labels,
+        labels if targets is None else targets,
         validation=validation,
         prepare=normalise,
         keep_best=False,

@@ -69,7 +69,7 @@ def diagnosis(
     Args:
         model: its layers up to the logits, in the state before the step.
         x: (N, ...), the batch.
-        labels: (N,) of integers.
+        labels: (N,) of integers, or (N, K) of probabilities.
         loss: gives the loss and its gradient.
         optimizer: knows the step and the learning rate.
     """

@@ -68,7 +68,7 @@ class Sequential(layers.Sequential):
         return model_tree(self, self.input_shape)
 
     def fit(self, x: np.ndarray, labels: np.ndarray, **options: Any) -> History:
-        """Train on images x (N, H, W, C) and labels (N,); `tinycnn.train.fit` lists the options."""
+        """Train on images x (N, H, W, C) and labels (N,) or (N, K); `tinycnn.train.fit` lists the options."""
         return train.fit(self, x, labels, **options)
 
     def predict(self, x: np.ndarray, batch_size: int = 64, prepare: Prepare | None = None) -> np.ndarray:
@@ -78,5 +78,5 @@ class Sequential(layers.Sequential):
     def evaluate(
         self, x: np.ndarray, labels: np.ndarray, batch_size: int = 64, prepare: Prepare | None = None
     ) -> Evaluation:
-        """Return loss (nats) and accuracy on x (N, ...), labels (N,); see `tinycnn.train.evaluate`."""
+        """Return loss (nats) and accuracy on x (N, ...) and labels; see `tinycnn.train.evaluate`."""
         return train.evaluate(self, x, labels, batch_size=batch_size, prepare=prepare)

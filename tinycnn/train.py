@@ -58,7 +58,7 @@ def fit(
     Args:
         model: a classifier with K outputs. A final `Softmax` is left out in training, since the loss has one.
         x: (N, ...), images as stored.
-        labels: (N,) of integers, 0 to K-1.
+        labels: (N,) of integers, 0 to K-1; or (N, K) of floats, the probabilities of each image's classes.
         epochs: passes over the data.
         batch_size: images a step. The last batch of an epoch takes what is left.
         optimizer: `Adam()` by default.
@@ -150,7 +150,7 @@ def train_step(
     Args:
         model: a classifier; a final `Softmax` is left out.
         x: (N, ...), float, ready for the model.
-        labels: (N,) of integers.
+        labels: (N,) of integers, or (N, K) of probabilities.
         loss: gives the loss and its gradient.
         optimizer: moves the weights.
 
@@ -199,7 +199,9 @@ def evaluate(
     batch_size: int = 64,
     prepare: Prepare | None = None,
 ) -> Evaluation:
-    """Return mean cross-entropy (plain: no smoothing, weights or penalties) and accuracy on x, labels (N,).
+    """Return mean cross-entropy (plain: no smoothing, weights or penalties) and accuracy on x and labels.
+
+    Labels are (N,) of integers, or (N, K) of probabilities: then the likeliest class is the right one.
 
     Raises:
         ShapeError, DTypeError, ConfigError: the data do not fit the model.
@@ -211,7 +213,8 @@ def evaluate(
 
 
 def _accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
-    return float(np.mean(logits.argmax(axis=1) == labels))
+    right = labels if np.ndim(labels) == 1 else np.argmax(labels, axis=1)
+    return float(np.mean(logits.argmax(axis=1) == right))
 
 
 def logit_layers(model: Sequential) -> Sequential:
@@ -254,7 +257,7 @@ def _validate(model: Sequential, x: np.ndarray, labels: np.ndarray, prepare: Pre
 def _check_data(x: np.ndarray, labels: np.ndarray) -> None:
     if not isinstance(x, np.ndarray) or not isinstance(labels, np.ndarray):
         raise DTypeError(f"expected NumPy arrays, found {type(x).__name__} and {type(labels).__name__}")
-    if x.ndim == 0 or labels.shape != x.shape[:1] or len(x) == 0:
+    if x.ndim == 0 or labels.ndim not in (1, 2) or labels.shape[:1] != x.shape[:1] or len(x) == 0:
         raise ShapeError(
             f"expected N >= 1 images and as many labels, found shapes {x.shape} and {labels.shape}"
         )

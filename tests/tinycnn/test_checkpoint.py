@@ -48,6 +48,7 @@ def fit(model, checkpoint=None, augment=noise, **options):
     """Train with all that has a state."""
     x, labels = images()
     given = {
+        "labels": labels,
         "epochs": EPOCHS,
         "batch_size": 7,
         "optimizer": tc.Adam(tc.ReduceOnPlateau(0.1, patience=0, threshold=0.5)),
@@ -55,9 +56,7 @@ def fit(model, checkpoint=None, augment=noise, **options):
         "ema": tc.ExponentialMovingAverage(0.9),
         **options,
     }
-    return model.fit(
-        x, labels, prepare=scale, augment=augment, checkpoint=checkpoint, progress=False, **given
-    )
+    return model.fit(x, prepare=scale, augment=augment, checkpoint=checkpoint, progress=False, **given)
 
 
 def outcome(model, history):
@@ -196,6 +195,16 @@ def test_another_training_is_refused_with_what_differs(path, options, difference
     assert f"{path} belongs to another run" in str(error.value)
     assert "delete it to start from the beginning" in str(error.value)
     assert path.read_bytes() == before
+
+
+def test_probabilities_as_labels_are_trained_on_in_parts_and_told_apart(path):
+    labels, others = np.random.default_rng(0).dirichlet(np.ones(3), (2, 26))
+    model = build()
+    whole = outcome(model, fit(model, labels=labels))
+    assert train_in_parts(path, [5], labels=labels) == whole
+    for wrong in (others, labels.argmax(axis=1), labels.astype(np.float32)):
+        with pytest.raises(tc.ConfigError, match=r"labels was 'float64 \(26, 3\) with SHA-256"):
+            fit(build(), tc.Checkpoint(path), labels=wrong)
 
 
 def test_another_model_is_refused(path):

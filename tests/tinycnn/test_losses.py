@@ -11,11 +11,13 @@ import tinycnn as tc
     classes=st.integers(2, 7),
     smoothing=st.sampled_from([0, 0.1, 0.5]),
     weighted=st.booleans(),
+    soft=st.booleans(),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_gradient_is_the_slope_of_the_loss(n, classes, smoothing, weighted, seed):
+def test_gradient_is_the_slope_of_the_loss(n, classes, smoothing, weighted, soft, seed):
     rng = np.random.default_rng(seed)
-    logits, labels = rng.standard_normal((n, classes)), rng.integers(0, classes, n)
+    logits = rng.standard_normal((n, classes))
+    labels = rng.dirichlet(np.ones(classes), n) if soft else rng.integers(0, classes, n)
     loss = tc.SoftmaxCrossEntropy(smoothing, rng.random(classes) + 0.1 if weighted else None)
     _, gradient = loss(logits, labels)
     direction, step = rng.standard_normal(logits.shape), 1e-5
@@ -35,6 +37,26 @@ def test_smoothing_has_its_minimum_at_the_smoothed_targets():
     smoothed = np.array([[0.9 + 0.1 / 4, 0.1 / 4, 0.1 / 4, 0.1 / 4]])
     _, gradient = tc.SoftmaxCrossEntropy(0.1)(np.log(smoothed), np.array([0]))
     np.testing.assert_allclose(gradient, 0, atol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_probabilities_of_0_and_1_are_classes_to_the_bit(backend, dtype):
+    rng = np.random.default_rng(0)
+    logits, labels = rng.standard_normal((9, 4)).astype(dtype), rng.integers(0, 4, 9)
+    loss = tc.SoftmaxCrossEntropy(0.1, [1, 2, 0.3, 0.7])
+    hard, soft = loss(logits, labels), loss(logits, np.eye(4)[labels])
+    assert hard[0] == soft[0]
+    np.testing.assert_array_equal(hard[1], soft[1])
+    assert soft[1].dtype == dtype
+
+
+def test_probabilities_are_a_mean_over_classes_and_weights_too(backend):
+    logits, p = np.log(np.array([[0.5, 0.5], [0.2, 0.8]])), np.array([[0.25, 0.75], [1, 0]])
+    loss, _ = tc.SoftmaxCrossEntropy(class_weights=[3, 1])(logits, p)
+    entropy = -(p * logits).sum(axis=1)
+    assert loss == pytest.approx((1.5 * entropy[0] + 3 * entropy[1]) / 4.5)
+    smooth, _ = tc.SoftmaxCrossEntropy(0.2)(logits, p)
+    assert smooth == pytest.approx(-((0.8 * p + 0.1) * logits).sum(axis=1).mean())
 
 
 def test_a_batch_of_ignored_classes_alone_gives_nothing():
@@ -77,5 +99,16 @@ def test_bad_data():
         loss(logits, np.array([0, 1]))
     with pytest.raises(tc.DTypeError, match="labels are float64: expected integers from 0 to 3"):
         loss(logits, np.zeros(3))
+    with pytest.raises(tc.ShapeError, match=r"labels \(N,\) or \(N, K\), found \(3, 4\) and \(3, 5\)"):
+        loss(logits, np.zeros((3, 5)))
+    with pytest.raises(tc.DTypeError, match=r"labels \(N, K\) are int64: expected probabilities as floats"):
+        loss(logits, np.zeros((3, 4), np.int64))
     with pytest.raises(tc.ConfigError, match="class_weights has 2 numbers, the model has 4 outputs"):
         tc.SoftmaxCrossEntropy(class_weights=[1, 2])(logits, np.zeros(3, int))
+
+
+@pytest.mark.parametrize("row", [[0.5, 0.4], [1.5, -0.5], [np.nan, 1], [np.inf, -np.inf], [0, 0]])
+def test_what_is_no_distribution_is_refused(row):
+    labels = np.array([[0.5, 0.5], row])
+    with pytest.raises(tc.ConfigError, match=r"labels at position 1 are \[.*\]: expected probabilities"):
+        tc.SoftmaxCrossEntropy()(np.zeros((2, 2)), labels)

@@ -101,6 +101,18 @@ def test_loss(smoothing, weights):
     np.testing.assert_allclose(gradient, x.grad.numpy(), rtol=1e-10, atol=1e-15)
 
 
+@pytest.mark.parametrize("smoothing", [0, 0.1])
+def test_loss_of_probabilities(smoothing):
+    rng = np.random.default_rng(0)
+    logits, labels = rng.standard_normal((8, 4)), rng.dirichlet(np.ones(4), 8)
+    x = torch.from_numpy(logits).requires_grad_()
+    expected = torch.nn.functional.cross_entropy(x, torch.from_numpy(labels), label_smoothing=smoothing)
+    expected.backward()
+    loss, gradient = tc.SoftmaxCrossEntropy(smoothing)(logits, labels)
+    assert loss == pytest.approx(expected.item(), rel=1e-12)
+    np.testing.assert_allclose(gradient, x.grad.numpy(), rtol=1e-10, atol=1e-15)
+
+
 def test_ten_steps_of_adam(backend):
     rng = np.random.default_rng(0)
     layers = {

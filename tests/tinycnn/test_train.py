@@ -62,6 +62,19 @@ def test_it_learns_and_reports(backend):
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
 
 
+def test_probabilities_as_labels_train_and_score_as_their_classes_do(backend):
+    x, labels = stripes(40)
+    trained = []
+    for target in (labels, np.eye(2, dtype=np.float32)[labels]):
+        model = small_model()
+        history = model.fit(
+            x, target, epochs=2, validation=(x, target), prepare=scale, keep_best=False, progress=False
+        )
+        scored = model.evaluate(x, target, prepare=scale)
+        trained.append((weights(model), history.loss, history.accuracy, history.val_accuracy, scored))
+    assert trained[0] == trained[1]
+
+
 def test_evaluation_agrees_with_predictions():
     model, (x, labels) = small_model(), stripes(50)
     scored = model.evaluate(x, labels, batch_size=7, prepare=scale)
@@ -174,6 +187,8 @@ def test_l2_counts_in_the_loss():
     [
         ({"x": np.zeros((0, 8, 8, 1)), "labels": np.zeros(0, int)}, tc.ShapeError, "N >= 1 images"),
         ({"labels": np.zeros(3, int)}, tc.ShapeError, r"found shapes \(32, 8, 8, 1\) and \(3,\)"),
+        ({"labels": np.zeros((32, 2, 1))}, tc.ShapeError, r"and \(32, 2, 1\)"),
+        ({"labels": np.zeros((32, 2))}, tc.ConfigError, "expected probabilities"),
         ({"labels": [0, 1]}, tc.DTypeError, "expected NumPy arrays"),
         ({"epochs": 0}, tc.ConfigError, "epochs=0"),
         ({"batch_size": 1.5}, tc.ConfigError, "batch_size=1.5"),

@@ -1,0 +1,102 @@
+"""Targets that a trained network helps to set: it knows which faces are hard, and what else they could be.
+
+G. Hinton, O. Vinyals and J. Dean, "Distilling the Knowledge in a Neural Network", 2015. They divide the
+student's scores by the temperature as well; here only the teacher's probabilities feel it.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tinycnn as tc
+from fer_demo.classifier import SHIPPED, EmotionClassifier
+from fer_demo.data.dataset import USAGES
+from tinycnn.checks import is_number, refuse
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """Who teaches, and how much of a target is theirs.
+
+    Args:
+        teachers: weights, as `EmotionClassifier` takes them; of several, the mean counts.
+        share: of each target that is the teachers'; the rest is the label's. 0 to 1.
+        temperature: above 1 the teachers' probabilities are evened out, below 1 sharpened: p becomes
+            p^(1 / temperature), scaled to the sum 1. 0.01 to 100.
+
+    Raises:
+        ConfigError: share or temperature are out of range.
+    """
+
+    teachers: tuple[str, ...]
+    share: float = 0.5
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (is_number(self.share) and 0 <= self.share <= 1):
+            refuse("share", self.share, "a number from 0 to 1")
+        if not (is_number(self.temperature) and 0.01 <= self.temperature <= 100):
+            refuse("temperature", self.temperature, "a number from 0.01 to 100")
+
+    def describe(self) -> dict[str, Any]:
+        """Return what identifies the teaching, as JSON can hold it.
+
+        Raises:
+            OSError: a file of weights cannot be read.
+        """
+        digests = [hashlib.sha256(_path(weights).read_bytes()).hexdigest() for weights in self.teachers]
+        return {"sha256": digests, "share": self.share, "temperature": self.temperature}
+
+    def check_unseen(self, training: dict[str, Any]) -> None:
+        """Make sure that no teacher has learnt from the faces that the student will be scored on.
+
+        Only where both trained on one data set can that be told.
+
+        Args:
+            training: the student's options, as `python -m fer_demo.train` writes them into a file.
+
+        Raises:
+            ConfigError: a teacher has trained on faces that are held out from the student.
+        """
+        part = training["validation"]
+        for weights in self.teachers:
+            then = tc.load_info(_path(weights)).get("training") or {}
+            if then.get("data") != training["data"]:
+                continue
+            usages = part in USAGES and then.get("validation") in USAGES  # trained on "Training" alone
+            share = (then.get("validation"), then.get("seed")) == (part, training["seed"])
+            if "fold" in then or not (usages or share):
+                raise tc.ConfigError(
+                    f"{weights} has trained on faces that are held out here, and would tell the student "
+                    f"about them: use a teacher that was trained with --validation {part} too"
+                )
+
+    def targets(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Return what to train on in place of labels.
+
+        The teachers look at each face as it is and at its mirror image.
+
+        Args:
+            images: uint8, (N, 48, 48, 1).
+            labels: integers, (N,).
+
+        Returns:
+            float32, (N, 7), probabilities.
+
+        Raises:
+            ConfigError, FileFormatError, OSError: weights cannot be used.
+        """
+        given = np.mean(
+            [EmotionClassifier(name, flip_average=True)(images) for name in self.teachers], axis=0
+        )
+        given = (given / given.max(axis=1, keepdims=True)) ** np.float32(1 / self.temperature)
+        given *= np.float32(self.share) / given.sum(axis=1, keepdims=True)
+        given[np.arange(len(labels)), labels] += np.float32(1 - self.share)
+        return given
+
+
+def _path(weights: str) -> Path:
+    return SHIPPED.get(weights, Path(weights))

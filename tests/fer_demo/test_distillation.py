@@ -1,0 +1,127 @@
+"""A teacher sets a share of the targets, and knows nothing about the faces that are held out."""
+
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+
+import tinycnn as tc
+from fer_demo import cli, train
+from fer_demo.classifier import EmotionClassifier
+from fer_demo.data.faces import synthetic_faces
+from fer_demo.distillation import Teaching
+from fer_demo.models import MODELS, mini_xception
+from fer_demo.preprocess import Normalisation
+from fer_demo.training import save_model
+
+FACES = synthetic_faces(42)
+TINY = partial(mini_xception, widths=(2, 2, 2, 2, 2))
+
+
+@pytest.fixture(scope="module")
+def teachers(tmp_path_factory):
+    """Two files of weights, untrained."""
+    paths = [tmp_path_factory.mktemp("teachers") / f"{seed}.safetensors" for seed in (0, 1)]
+    for seed, path in enumerate(paths):
+        save_model(TINY(seed=seed), path, Normalisation(100, 50), FACES, {}, {}, tc.train.History())
+    return [str(path) for path in paths]
+
+
+def test_a_target_is_part_label_and_part_teachers(teachers):
+    first, second = (EmotionClassifier(path, flip_average=True)(FACES.images) for path in teachers)
+    one_hot = np.eye(7, dtype=np.float32)[FACES.labels]
+    for share, given in ((0, one_hot), (1, first), (0.3, 0.3 * first + 0.7 * one_hot)):
+        targets = Teaching((teachers[0],), share).targets(FACES.images, FACES.labels)
+        np.testing.assert_allclose(targets, given, atol=1e-6)
+        assert targets.dtype == np.float32
+    both = Teaching(tuple(teachers), 1).targets(FACES.images, FACES.labels)
+    np.testing.assert_allclose(both, (first + second) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [4, 0.5, 0.01])
+def test_temperature_evens_out_or_sharpens(teachers, temperature):
+    plain, tempered = (
+        Teaching((teachers[0],), 1, t).targets(FACES.images, FACES.labels) for t in (1, temperature)
+    )
+    np.testing.assert_allclose(tempered.sum(axis=1), 1, rtol=1e-5)
+    odds = [np.log(p[:, 0] / p[:, 3]) for p in (plain, np.maximum(tempered, 1e-38))]
+    if temperature > 0.1:
+        np.testing.assert_allclose(odds[1], odds[0] / temperature, rtol=1e-3, atol=1e-5)
+    np.testing.assert_array_equal(tempered.argmax(axis=1), plain.argmax(axis=1))
+
+
+@pytest.mark.parametrize(("name", "value"), [("share", 1.1), ("share", np.nan), ("temperature", 0)])
+def test_what_is_out_of_range_is_refused(name, value):
+    with pytest.raises(tc.ConfigError, match=f"{name}=.*: expected a number from"):
+        Teaching(("weights",), **{name: value})
+
+
+@pytest.fixture
+def call(monkeypatch, capsys, tmp_path):
+    """Call the command in this process, with a tiny model; return exit code and standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(MODELS, "mini_xception", TINY)
+    monkeypatch.setattr("fer_demo.data.load", lambda source: FACES)
+    backend = tc.backend_name()
+
+    def call(*arguments):
+        common = ["--epochs", "1", "--validation", "0.2", "--backend", "numpy"]
+        monkeypatch.setattr(sys, "argv", ["fer_demo.train", *common, *map(str, arguments)])
+        try:
+            cli.run(train.app)
+            code = 0
+        except SystemExit as stop:
+            code = stop.code
+        return code, capsys.readouterr().err
+
+    yield call
+    tc.backend(backend)
+
+
+def test_a_student_learns_from_its_teacher_and_says_so(call):
+    assert call("--out", "teacher")[0] == 0
+    student = ["--teacher", "teacher", "--teacher-share", "0.9", "--out", "student"]
+    assert call(*student)[0] == 0
+    taught, alone = tc.load_info("student"), tc.load_info("teacher")
+    assert alone["training"]["teacher"] is None
+    assert taught["training"]["teacher"] == Teaching(("teacher",), 0.9).describe()
+    assert taught["history"]["loss"] != alone["history"]["loss"]
+    assert call(*student, "--resume") == (0, "")
+    code, error = call(*student, "--resume", "--teacher-temperature", 2)
+    assert code == 2
+    assert "teacher was {" in error
+
+
+def test_a_teacher_that_has_seen_the_held_out_faces_is_refused(call):
+    assert call("--out", "teacher", "--seed", 1)[0] == 0
+    code, error = call("--teacher", "teacher", "--out", "student")
+    assert code == 2
+    assert "teacher has trained on faces that are held out here" in error
+    assert call("--teacher", "teacher", "--out", "student", "--validation", "0")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("then", "allowed"),
+    [
+        ({"validation": "PublicTest", "seed": 3}, True),
+        ({"validation": "PrivateTest", "seed": 0}, True),  # either way it has trained on "Training" alone
+        ({"validation": "0.1", "seed": 0}, False),
+        ({"fold": 0}, False),
+        ({"validation": "0", "data": "another"}, True),
+    ],
+)
+def test_who_has_seen_what(monkeypatch, then, allowed):
+    monkeypatch.setattr(tc, "load_info", lambda path: {"training": {"data": "this", **then}})
+    now = {"data": "this", "validation": "PublicTest", "seed": 0}
+    if allowed:
+        Teaching(("weights",)).check_unseen(now)
+    else:
+        with pytest.raises(tc.ConfigError, match="with --validation PublicTest too"):
+            Teaching(("weights",)).check_unseen(now)
+
+
+def test_a_teacher_that_is_not_there_is_named(call):
+    code, error = call("--teacher", "nobody", "--out", "student")
+    assert code == 2
+    assert "nobody" in error
