@@ -29,6 +29,10 @@ class FileFormatError(TinyCNNError, ValueError):
     """A file is damaged, incomplete or not of the kind that was expected."""
 
 
+class MissingPackageError(TinyCNNError, ImportError):
+    """Something needs a package that is not installed; the message says how to install it."""
+
+
 class NonFiniteError(TinyCNNError, FloatingPointError):
     """Loss, gradients or data hold NaN or infinity; the message names the layer and the step."""
 
