@@ -97,8 +97,8 @@ class _Graph:
         for name in reversed(names):
             if name in self._used:
                 raise ConfigError(
-                    f"the output of {name!r} goes more than one way, and the ways do not meet again in one "
-                    "addition: expected residual paths, one after another or one within another"
+                    f"{name!r} lies on several paths that do not meet in one addition: expected pairs of "
+                    "paths, each from one place to one addition, one after or within another"
                 )
             self._used.add(name)
             node = self._nodes[name]
