@@ -142,8 +142,13 @@ def load_info(path: str | os.PathLike) -> dict[str, Any]:
     return _read(Path(path))[0]
 
 
-def _read(path: Path) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]:
-    """Return the description of a file, and its arrays: names, each with {"dtype", "shape", "data"}."""
+def read_safetensors(path: Path) -> tuple[dict[str, str], list[tuple[str, dict[str, Any]]]]:
+    """Return any safetensors file's metadata, and its arrays: names, each with {"dtype", "shape", "data"}.
+
+    Raises:
+        FileFormatError: the file is damaged or of another kind.
+        OSError: it cannot be read.
+    """
     data = path.read_bytes()
     try:
         length = _header_length(data)
@@ -155,6 +160,12 @@ def _read(path: Path) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]
         raise FileFormatError(
             f"{path}: not a whole safetensors file ({error}): save or download it again"
         ) from error
+    return metadata, entries
+
+
+def _read(path: Path) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]:
+    """Return the description that `save` put into a file, and its arrays as `read_safetensors` does."""
+    metadata, entries = read_safetensors(path)
     if metadata.get("format") != FORMAT:
         raise FileFormatError(
             f"{path}: a safetensors file, but not written by tinycnn.save "
