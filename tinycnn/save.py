@@ -6,7 +6,7 @@ Nothing in such a file is ever executed or unpickled: layers are built by name f
 import json
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ def save(
         raise ConfigError(f"metadata must be what JSON can hold: {error}") from error
     arrays = {**model.params, **model.state}
     for name, array in arrays.items():
-        _check_finite(name, array)
+        check_finite(name, array)
     content = safetensors_bytes(arrays, metadata)
     if _header_length(content) > MAX_HEADER:
         raise ConfigError(f"the metadata take more than {MAX_HEADER} bytes: keep them in a file of their own")
@@ -120,11 +120,16 @@ def load(path: str | os.PathLike) -> Sequential:
         arrays = _arrays(entries, {**model.params, **model.state})
     except ConfigError as error:
         raise FileFormatError(f"{path}: {error}") from error
-    for name, layer in model.walk():
+    place(model, arrays)
+    return model
+
+
+def place(model: Layer, arrays: Mapping[str, np.ndarray]) -> None:
+    """Let a model of `placeholders` have arrays of its own, named as in its `params` and `state`."""
+    for path, layer in model.walk():
         if not layer.children():
             for own in (layer.params, layer.state):
-                own.update({key: arrays[f"{name}.{key}"] for key in own})
-    return model
+                own.update({key: arrays[f"{path}.{key}" if path else key] for key in own})
 
 
 def load_info(path: str | os.PathLike) -> dict[str, Any]:
@@ -137,8 +142,13 @@ def load_info(path: str | os.PathLike) -> dict[str, Any]:
     return _read(Path(path))[0]
 
 
-def _read(path: Path) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]:
-    """Return the description of a file, and its arrays: names, each with {"dtype", "shape", "data"}."""
+def read_safetensors(path: Path) -> tuple[dict[str, str], list[tuple[str, dict[str, Any]]]]:
+    """Return any safetensors file's metadata, and its arrays: names, each with {"dtype", "shape", "data"}.
+
+    Raises:
+        FileFormatError: the file is damaged or of another kind.
+        OSError: it cannot be read.
+    """
     data = path.read_bytes()
     try:
         length = _header_length(data)
@@ -150,6 +160,12 @@ def _read(path: Path) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]
         raise FileFormatError(
             f"{path}: not a whole safetensors file ({error}): save or download it again"
         ) from error
+    return metadata, entries
+
+
+def _read(path: Path) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]:
+    """Return the description that `save` put into a file, and its arrays as `read_safetensors` does."""
+    metadata, entries = read_safetensors(path)
     if metadata.get("format") != FORMAT:
         raise FileFormatError(
             f"{path}: a safetensors file, but not written by tinycnn.save "
@@ -198,11 +214,12 @@ def _arrays(entries: list[tuple[str, dict[str, Any]]], own: dict[str, np.ndarray
             raise ConfigError(f"{name} has shape {shape}, its architecture needs {own[name].shape}")
         stored = np.frombuffer(entry["data"], dtype).reshape(shape)
         arrays[name] = stored.astype(dtype.newbyteorder("="))
-        _check_finite(name, stored)
+        check_finite(name, stored)
     return arrays
 
 
-def _check_finite(name: str, array: np.ndarray) -> None:
+def check_finite(name: str, array: np.ndarray) -> None:
+    """Raise a ConfigError, which names the first place, unless an array holds finite numbers alone."""
     if not all_finite(array):
         place = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
         raise ConfigError(
