@@ -1,6 +1,21 @@
 """Facial emotion recognition with networks built on `tinycnn`."""
 
 import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fer_demo.detector import EmotionDetector
 
 # OpenCV takes its limit from here when it is loaded; its own would let a file of 1 MB unpack to 1 GB.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 26))
+
+__all__ = ["EmotionDetector"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the detector, and OpenCV with it, when it is first asked for."""
+    if name != "EmotionDetector":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from fer_demo.detector import EmotionDetector
+
+    return EmotionDetector

@@ -11,10 +11,10 @@ import numpy as np
 
 from fer_demo.data.archives import MAX_TEXT
 from fer_demo.data.dataset import EMOTIONS, IMAGE_SIZE
-from fer_demo.data.detection import largest_face
 from fer_demo.data.images import Box, cut_face, read_grey, square_around
 from fer_demo.data.pixels import PIXELS
 from fer_demo.data.sources import Fault, Picture
+from fer_demo.detection.cascades import largest_face
 from fer_demo.errors import DataError
 from tinycnn.files import replace_file
 from tinycnn.kernels.threads import get_threads

@@ -22,18 +22,32 @@ def read_grey(path: Path) -> np.ndarray | str:
     Returns:
         uint8, (H, W); or, in words, what is wrong with the file.
     """
+    return _read(path, cv2.IMREAD_GRAYSCALE)
+
+
+def read_colour(path: Path) -> np.ndarray | str:
+    """Read an image like `read_grey`, as uint8, (H, W, 3), in the order blue, green, red."""
+    return _read(path, cv2.IMREAD_COLOR_BGR)
+
+
+def _read(path: Path, flags: int) -> np.ndarray | str:
     try:
         if not path.is_file():
             return "not a file"  # but a folder, a link to nothing, or a pipe, which might never end
         if path.stat().st_size > MAX_BYTES:
             return f"the file has {path.stat().st_size} bytes, expected at most {MAX_BYTES}"
         # Not cv2.imread, which cannot open every name on Windows and may return half of a damaged picture.
-        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
+        image = cv2.imdecode(np.fromfile(path, np.uint8), flags)
     except OSError as error:
         return f"cannot be read ({error})"
     except cv2.error as error:
         return "it claims too many pixels" if "CV_IO_MAX_IMAGE" in str(error) else "damaged, or no image"
     return "damaged, or no image" if image is None else image
+
+
+def to_grey(image: np.ndarray) -> np.ndarray:
+    """Return a picture, uint8, (H, W) or blue, green, red (H, W, 3), as (H, W)."""
+    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
 
 
 def square_around(box: Box, image_shape: tuple[int, ...]) -> Box:

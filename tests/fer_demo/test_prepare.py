@@ -10,9 +10,9 @@ import pytest
 from fer_demo import cli
 from fer_demo import prepare as command
 from fer_demo.data import load
-from fer_demo.data.detection import largest_face
 from fer_demo.data.faces import draw_face
 from fer_demo.data.images import cut_face, read_grey
+from fer_demo.detection.cascades import largest_face
 
 NAMES = ["anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise"]
 

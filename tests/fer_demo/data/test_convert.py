@@ -10,10 +10,10 @@ from PIL import Image
 
 from fer_demo.data import load
 from fer_demo.data.convert import Choice, convert, write_csv
-from fer_demo.data.detection import largest_face
 from fer_demo.data.faces import draw_face
 from fer_demo.data.images import cut_face, square_around
 from fer_demo.data.sources import Picture
+from fer_demo.detection.cascades import largest_face
 from fer_demo.errors import DataError
 
 

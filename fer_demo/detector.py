@@ -1,0 +1,154 @@
+"""From a picture to its faces and what they express: `fer_demo.EmotionDetector`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+import tinycnn as tc
+from fer_demo.classifier import EmotionClassifier
+from fer_demo.data.dataset import EMOTIONS, IMAGE_SIZE
+from fer_demo.data.images import Box, cut_face, read_colour, square_around, to_grey
+from fer_demo.detection import FaceDetector
+from fer_demo.detection.cascades import CascadeDetector
+from fer_demo.errors import DataError
+from tinycnn.checks import is_number, refuse
+
+#: What a face is called if no emotion is probable enough.
+UNSURE = "unsure"
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """One face of one picture.
+
+    Attributes:
+        box: left, top, width and height in pixels of the picture: the square that was cut out.
+        probabilities: float32, (7,), in the order of `EMOTIONS`.
+        crop: uint8, (48, 48): what the network saw.
+        unsure: the least probability of an emotion that the face is labelled with.
+    """
+
+    box: Box
+    probabilities: np.ndarray
+    crop: np.ndarray
+    unsure: float = 0.0
+
+    @property
+    def emotions(self) -> dict[str, float]:
+        """The probability of each of `EMOTIONS`."""
+        return dict(zip(EMOTIONS, map(float, self.probabilities), strict=True))
+
+    @property
+    def emotion(self) -> str:
+        """The most probable emotion."""
+        return EMOTIONS[int(self.probabilities.argmax())]
+
+    @property
+    def confidence(self) -> float:
+        """Its probability."""
+        return float(self.probabilities.max())
+
+    @property
+    def label(self) -> str:
+        """The most probable emotion, or `UNSURE`."""
+        return self.emotion if self.confidence >= self.unsure else UNSURE
+
+
+class EmotionDetector:
+    """Finds faces and tells which emotions strangers would read in them.
+
+    Args:
+        weights: see `fer_demo.classifier.EmotionClassifier`.
+        faces: how to find faces; frontal ones by OpenCV's Haar cascade if None.
+        unsure: the least probability of an emotion that a face is labelled with, from 0 to 1.
+        flip_average: see `fer_demo.classifier.EmotionClassifier`.
+
+    Attributes:
+        classifier: what tells emotions.
+        find_faces: what finds faces.
+
+    Raises:
+        ConfigError: an argument is out of range, or there are no such weights.
+        FileFormatError: the weights are damaged, or of another kind of network.
+    """
+
+    def __init__(
+        self,
+        weights: str | Path = "mini_xception",
+        faces: FaceDetector | None = None,
+        unsure: float = 0.4,
+        flip_average: bool = False,
+    ) -> None:
+        if not is_number(unsure) or not 0 <= unsure <= 1:
+            refuse("unsure", unsure, "a number from 0 to 1")
+        self.classifier = EmotionClassifier(weights, flip_average)
+        self.find_faces: FaceDetector = CascadeDetector() if faces is None else faces
+        self.unsure = unsure
+
+    def faces(self, image: str | Path | np.ndarray) -> list[Face]:
+        """Return the faces of a picture, the largest first.
+
+        Args:
+            image: a file; or uint8, (H, W), (H, W, 3) in the order blue, green, red as OpenCV has it, or
+                (H, W, 4) with transparency, which is ignored.
+
+        Raises:
+            DataError: the file cannot be read.
+            DTypeError, ShapeError: the array is no picture.
+        """
+        picture = as_picture(image)
+        return self.classify(picture, self.find_faces(picture))
+
+    def classify(self, picture: np.ndarray, boxes: list[Box]) -> list[Face]:
+        """Return what is in the boxes, in their order, having asked the network once for all of them.
+
+        Args:
+            picture: uint8, (H, W) or (H, W, 3), not empty.
+            boxes: around the faces; they may reach beyond the picture.
+        """
+        grey = to_grey(picture)
+        crops = [cut_face(grey, box) for box in boxes]
+        squares = [square_around(box, grey.shape) for box in boxes]
+        stacked = np.array(crops, np.uint8).reshape(-1, IMAGE_SIZE, IMAGE_SIZE, 1)
+        found = zip(squares, self.classifier(stacked), crops, strict=True)
+        return [Face(box, probabilities, crop, self.unsure) for box, probabilities, crop in found]
+
+    def detect_emotions(self, image: str | Path | np.ndarray) -> list[dict]:
+        """Return ``[{"box": [left, top, width, height], "emotions": {"angry": 0.01, ...}}, ...]``.
+
+        Users of the `fer` package know this form. See `faces` for the argument, the order and errors.
+        """
+        return [
+            {
+                "box": list(face.box),
+                "emotions": dict(zip(EMOTIONS, map(float, face.probabilities), strict=True)),
+            }
+            for face in self.faces(image)
+        ]
+
+    def top_emotion(self, image: str | Path | np.ndarray) -> tuple[str, float] | tuple[None, None]:
+        """Return the largest face's most probable emotion and its probability; two None without a face."""
+        faces = self.faces(image)
+        return (faces[0].emotion, faces[0].confidence) if faces else (None, None)
+
+
+def as_picture(image: str | Path | np.ndarray) -> np.ndarray:
+    """Return a file's or an array's picture as uint8, (H, W) or (H, W, 3); see `EmotionDetector.faces`."""
+    if isinstance(image, str | Path):
+        read = read_colour(Path(image))
+        if isinstance(read, str):
+            raise DataError(f"{image}: {read}; expected a picture, such as a PNG or JPEG file")
+        return read
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        found = getattr(image, "dtype", type(image).__name__)
+        raise tc.DTypeError(
+            f"the picture is {found}: expected a file's name, or an array of uint8 from 0 (black) to 255"
+        )
+    channels = image.shape[2:]
+    if image.ndim not in (2, 3) or channels not in ((), (1,), (3,), (4,)) or not image.size:
+        raise tc.ShapeError(f"expected a picture (H, W), (H, W, 3) or (H, W, 4), found {image.shape}")
+    if channels == (4,):
+        return cv2.cvtColor(image, cv2.COLOR_BGRA2BGR)
+    return image[..., 0] if channels == (1,) else image
