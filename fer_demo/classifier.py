@@ -6,14 +6,13 @@ from typing import Any
 import numpy as np
 
 import tinycnn as tc
+from fer_demo.calibration import TEMPERATURES, temper
 from fer_demo.data.dataset import EMOTIONS, IMAGE_SIZE
 from fer_demo.preprocess import Normalisation
 from tinycnn.checks import is_number, refuse
 
 #: Weights that come with the package, by the name of their model.
 SHIPPED = {path.stem: path for path in sorted((Path(__file__).parent / "weights").glob("*.safetensors"))}
-#: The lowest and the highest temperature that a file may have.
-TEMPERATURES = (0.01, 100.0)
 
 _FACE = (IMAGE_SIZE, IMAGE_SIZE, 1)
 
@@ -31,7 +30,7 @@ class EmotionClassifier:
         name: the file's, without its ending.
         info: all that the file says beside its weights; see `tinycnn.load_info`.
         temperature: what logits are divided by, so that of the faces of which it is 80 % sure, 80 % are
-            right (Guo et al. 2017, "On calibration of modern neural networks"); 1 in files that have none.
+            right; see `fer_demo.calibration`. 1 in files that have none.
 
     Raises:
         ConfigError: there is neither such a file nor such a model.
@@ -79,10 +78,7 @@ class EmotionClassifier:
 
     def _probabilities(self, faces: np.ndarray) -> np.ndarray:
         batches = [self._network(self._normalise(faces[i : i + 64])) for i in range(0, len(faces), 64)]
-        probabilities = np.concatenate(batches)[:, self._columns]
-        # The largest becomes 1, so that a high power leaves at least that one above 0.
-        tempered = (probabilities / probabilities.max(axis=1, keepdims=True)) ** (1 / self.temperature)
-        return tempered / tempered.sum(axis=1, keepdims=True)
+        return temper(np.concatenate(batches)[:, self._columns], self.temperature)
 
 
 def _columns(model: tc.Sequential, labels: Any) -> list[int]:
