@@ -86,7 +86,8 @@ def main(
         typer.Option(
             "--detect/--no-detect",
             help="Where the data set gives no face box, cut out the largest face that OpenCV finds, or "
-            "take the square in the middle. Default: --detect for folders; the others hold faces already.",
+            "take the square in the middle. Default: in folders, find it in all pictures but those of 48x48 "
+            "pixels; the others hold faces already.",
         ),
     ] = None,
 ) -> None:
@@ -102,7 +103,7 @@ def main(
         only=tuple(only or EMOTIONS),
         limit=limit,
         seed=seed,
-        detect=layout is Layout.folders if detect is None else detect,
+        detect=detect if layout is Layout.folders else bool(detect),
         min_size=min_size,
     )
     with console.status(f"looking through {display_name(str(source))}"):
@@ -136,10 +137,10 @@ def _print_counts(converted: Converted, console: Console) -> None:
     console.print(table)
     if converted.left_out:
         table = Table("left out", Column("pictures", justify="right"))
-        for reason, count in sorted(converted.left_out.items()):
-            table.add_row(reason, f"{count:,}")
+        for reason, places in converted.left_out.items():
+            table.add_row(reason, f"{len(places):,}")
         console.print(table)
-    if converted.left_out["no face found"]:
+    if "no face found" in converted.left_out:
         console.print("Where images are faces already, cut close, --no-detect takes them as they are.")
 
 

@@ -3,7 +3,7 @@
 import math
 import reprlib
 import sys
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 from tinycnn.errors import ConfigError
 
@@ -31,7 +31,7 @@ def check_flag(**values: bool) -> None:
             refuse(name, value, "True or False")
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether a value is a real number, neither infinite nor NaN; True and False are none."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and abs(value) <= sys.float_info.max  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 """From a list of pictures to faces as FER2013 has them, and to a file of them."""
 
 import zlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -35,15 +35,16 @@ class Choice:
         only: the emotions to keep.
         limit: at most so many faces of each emotion; None for all.
         seed: of the random choice that a limit makes.
-        detect: find the largest face where the data set does not say where it is; otherwise the square in
-            the middle is the face.
+        detect: whether to find the largest face where the data set does not say where it is; if not, the
+            square in the middle is the face. None: find it in all pictures but those of 48x48 pixels, which
+            are faces already.
         min_size: the least side of a face, in pixels of the picture.
     """
 
     only: tuple[str, ...] = EMOTIONS
     limit: int | None = None
     seed: int = 0
-    detect: bool = False
+    detect: bool | None = False
     min_size: int = 20
 
 
@@ -54,13 +55,13 @@ class Converted:
     Attributes:
         images: uint8, (N, 48, 48, 1), in the order of the pictures.
         labels: int64, (N,), indices into `EMOTIONS`.
-        left_out: how many were left out, by reason, though nothing was wrong with the file.
+        left_out: places of pictures that were left out though nothing was wrong with the file, by reason.
         faults: those that could not be read, sorted.
     """
 
     images: np.ndarray
     labels: np.ndarray
-    left_out: Counter[str]
+    left_out: dict[str, list[str]]
     faults: list[Fault]
 
 
@@ -77,20 +78,21 @@ def convert(
     Raises:
         DataError: more than `MAX_FACES` are asked for.
     """
-    faces, left_out, faults = dict[int, np.ndarray](), Counter[str](), list[Fault]()
+    faces, faults = dict[int, np.ndarray](), list[Fault]()
+    left_out = defaultdict[str, list[str]](list)
     for index, result in _results(pictures, choice):
         if isinstance(result, np.ndarray):
             faces[index] = result
         elif isinstance(result, Fault):
             faults.append(result)
         else:
-            left_out[result] += 1
+            left_out[result].append(pictures[index].place)
         on_picture()
     order = sorted(faces)
     return Converted(
         np.array([faces[index] for index in order], np.uint8).reshape(-1, IMAGE_SIZE, IMAGE_SIZE, 1),
         np.array([EMOTIONS.index(pictures[index].emotion) for index in order], np.int64),
-        left_out,
+        {reason: sorted(places) for reason, places in sorted(left_out.items())},
         sorted(faults),
     )
 
@@ -182,7 +184,8 @@ def _face(picture: Picture, choice: Choice) -> _Result:
     if isinstance(image, str):
         return Fault(picture.place, image)
     box = picture.box
-    if box is None and choice.detect:
+    detect = image.shape != (IMAGE_SIZE, IMAGE_SIZE) if choice.detect is None else choice.detect
+    if box is None and detect:
         box = largest_face(image)
         if box is None:
             return "no face found"

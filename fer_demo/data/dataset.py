@@ -1,9 +1,12 @@
 """The one form in which every source delivers its faces."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
+
+from fer_demo.errors import DataError
 
 #: FER2013's emotions; a label is an index into this tuple.
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
@@ -42,6 +45,21 @@ class Dataset:
         """How many images each emotion has, in the order of `EMOTIONS`."""
         counts = np.bincount(self.labels, minlength=len(EMOTIONS))
         return {emotion: int(count) for emotion, count in zip(EMOTIONS, counts, strict=True)}
+
+    def part(self, usage: str) -> Self:
+        """Return the faces of one usage; name and digest remain those of the whole.
+
+        Raises:
+            DataError: there is none.
+        """
+        if self.usage is None:
+            raise DataError(f"{self.name}: faces are not marked with a usage, so there is no part {usage}")
+        chosen = self.usage == usage
+        if not chosen.any():
+            raise DataError(
+                f"{self.name}: no face is marked {usage}, only {', '.join(np.unique(self.usage))}"
+            )
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen], usage=self.usage[chosen])
 
 
 def display_name(name: str) -> str:

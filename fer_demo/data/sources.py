@@ -62,9 +62,14 @@ _RAFDB = dict(
 _CKPLUS = {str(code).encode(): code for code in range(len(EMOTIONS) + 1)}
 
 
-def list_folders(source: Path) -> Listing:
-    """A folder for each emotion, named as `read_folder` knows them or "contempt", perhaps below parts."""
-    return _from_folders(source, _NAMES)
+def list_folders(source: Path, usage: str | None = None) -> Listing:
+    """A folder for each emotion, named as `read_folder` knows them or "contempt", perhaps below parts.
+
+    Args:
+        source: the folder around them.
+        usage: the part to list; None for all.
+    """
+    return _from_folders(source, _NAMES, usage)
 
 
 def list_ckplus(source: Path) -> Listing:
@@ -121,8 +126,10 @@ def list_rafdb(source: Path) -> Listing:
     return Listing(pictures, faults)
 
 
-def _from_folders(source: Path, names: dict[str, str]) -> Listing:
+def _from_folders(source: Path, names: dict[str, str], usage: str | None = None) -> Listing:
     if not source.is_dir():
         raise DataError(f"{source}: expected a folder with the data set; see --help for what it must hold")
     entries = find_entries(source, names)
-    return Listing([Picture(str(path), emotion, path) for path, emotion, _ in entries], [])
+    return Listing(
+        [Picture(str(path), emotion, path) for path, emotion, part in entries if usage in (None, part)], []
+    )
