@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
-from tinycnn import __version__  # noqa: E402 - the path comes first
+from tinycnn import __version__
 
 project = "tinycnn"
 author = "the tinycnn authors"
