@@ -1,4 +1,4 @@
-"""The tables of `README.md` and `docs/speed.md`, written from the saved JSON of the other scripts.
+"""The tables of `README.md` and of pages in `docs/`, written from the saved JSON of the other scripts.
 
 Run as ``python -m benchmarks.tables`` after saving new figures with ``--json benchmarks/results/NAME.json``.
 It replaces what stands between the marks ``<!-- NAME -->`` and ``<!-- end -->``; a test makes sure that
@@ -7,13 +7,14 @@ nobody edits a figure by hand.
 
 import json
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "speed.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "speed.md", ROOT / "docs" / "model_card.md")
 
 Row = dict[str, Any]
 
@@ -109,6 +110,81 @@ def _cold_start(result: Row) -> str:
     )
 
 
+def _shipped(result: Row) -> str:
+    return "\n".join(
+        [
+            _shipped_scores(result["rows"], result["part"]),
+            _shipped_emotions(result["rows"]),
+            _shipped_calibration(result["rows"]),
+            _shipped_commands(result["rows"]),
+        ]
+    )
+
+
+def _shipped_scores(rows: list[Row], part: str) -> str:
+    def share(found: Row) -> str:
+        low, high = found["interval"]
+        return f"{found['accuracy']:.3f} ({low:.3f} to {high:.3f})"
+
+    new = rows[0]["without_copies"]["images"]
+    heads = [
+        f"accuracy on {part} (95 % interval)",
+        "trained numbers",
+        f"all {rows[0]['images']:,} faces",
+        f"the {new:,} that are no copies",
+        "mean with the mirror image",
+        "macro F1",
+        "training part",
+    ]
+    return _table(
+        heads,
+        [
+            [
+                f"`{row['name']}`",
+                f"{row['parameters']:,}",
+                *(share(found) for found in (row, row["without_copies"], row["flip_average"])),
+                f"{row['macro_f1']:.3f}",
+                f"{row['train_accuracy']:.3f}",
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _shipped_emotions(rows: list[Row]) -> str:
+    heads = ["per emotion", "faces"]
+    heads += [f"`{row['name']}` {score}" for row in rows for score in ("precision", "recall")]
+    lines = []
+    for emotion, first in rows[0]["per_class"].items():
+        scores = [row["per_class"][emotion][score] for row in rows for score in ("precision", "recall")]
+        lines.append([emotion, f"{first['support']:,}", *(f"{score:.2f}" for score in scores)])
+    return _table(heads, lines)
+
+
+def _shipped_calibration(rows: list[Row]) -> str:
+    lines = []
+    for row in rows:
+        found = row["calibration"] or {}
+        cells = [found.get(key) for key in ("temperature", "ece_before", "ece_after")]
+        lines.append([f"`{row['name']}`", *("–" if cell is None else f"{cell:.3f}" for cell in cells)])
+    return _table(["expected calibration error", "temperature", "at temperature 1", "at its own"], lines)
+
+
+def _shipped_commands(rows: list[Row]) -> str:
+    return "".join(["```sh\n", *(_command(row) for row in rows), "```\n"])
+
+
+def _command(row: Row) -> str:
+    """The training of one file, as its metadata tell it; what no option can say follows as a comment."""
+    told = {key: value for key, value in row["training"].items() if value is not None and key != "data"}
+    plain = {key: value for key, value in told.items() if not isinstance(value, dict | list)}
+    options = [word for key, value in plain.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+    command = ["python", "-m", "fer_demo.train", "--data", "fer2013.csv", *options]
+    lines = [shlex.join([*command, "--out", f"{row['name']}.safetensors"])]
+    lines += [f"# {key}: {json.dumps(value)}" for key, value in told.items() if key not in plain]
+    return "".join(f"{line}\n" for line in lines)
+
+
 def _source(result: Row) -> str:
     where = result["environment"]
     peers = "".join(f", {name} {where[key]}" for name, key in PEERS.items() if where.get(key))
@@ -127,6 +203,7 @@ TABLES: dict[str, Callable[[Row], str]] = {
     "inference": _inference,
     "memory": _memory,
     "cold_start": _cold_start,
+    "shipped": _shipped,
 }
 
 

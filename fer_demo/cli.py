@@ -4,7 +4,7 @@ import shlex
 import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import wraps
 from pathlib import Path
@@ -14,6 +14,9 @@ import typer
 
 import tinycnn as tc
 from fer_demo.errors import WorkerWarning
+
+#: How many damaged files, or the like, are shown.
+MAX_SHOWN = 10
 
 
 class Backend(StrEnum):
@@ -40,9 +43,26 @@ class ModelName(StrEnum):
     compact = "compact"
 
 
+class Part(StrEnum):
+    """What ``--part`` takes: `USAGES`, or all."""
+
+    training = "Training"
+    public_test = "PublicTest"
+    private_test = "PrivateTest"
+    all = "all"
+
+
 Source = Annotated[
     Path | None,
     typer.Option("--data", help="FER2013 as .csv (also .gz, .xz, .zip), or a folder of images by emotion."),
+]
+Detect = Annotated[
+    bool | None,
+    typer.Option(
+        "--detect/--no-detect",
+        help="Of photos: find the largest face in all of them, or take the square in the middle. Default: "
+        "find it in all but those of 48x48 pixels, which are faces already.",
+    ),
 ]
 RecipeOption = Annotated[RecipeName, typer.Option("--recipe", metavar="NAME", help="default, paper, modern.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="Of all that is random.")]
@@ -74,6 +94,20 @@ def resumable(module: str) -> Callable[[Callable[..., None]], Callable[..., None
         return main_or_130
 
     return decorate
+
+
+def warn_of(what: str, lines: Sequence[str], rest: str) -> None:
+    """Print a warning of so many things on standard error, and the first `MAX_SHOWN` lines about them.
+
+    Args:
+        what: goes before the colon, after their number.
+        lines: one for each; nothing is printed if there is none.
+        rest: where all of them are to be read, if there are more.
+    """
+    if lines:
+        print(f"Warning: {len(lines)} {what}:", *lines[:MAX_SHOWN], sep="\n  ", file=sys.stderr)
+    if len(lines) > MAX_SHOWN:
+        print(f"  and {len(lines) - MAX_SHOWN} more; {rest}", file=sys.stderr)
 
 
 def run(app: typer.Typer) -> None:

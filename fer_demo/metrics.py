@@ -75,6 +75,21 @@ def fold_metrics(labels: np.ndarray, predicted: np.ndarray, classes: int = len(E
     )
 
 
+def wilson_interval(right: int, of: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share, such as an accuracy (Wilson 1927): where the true one may well be.
+
+    It tells how far the number of samples can be trusted, and nothing of samples of another kind.
+
+    Args:
+        right: how many samples were predicted correctly.
+        of: how many there were, at least 1.
+    """
+    from scipy.stats import binomtest  # not at the top: as in fold_metrics
+
+    low, high = binomtest(right, of).proportion_ci(0.95, method="wilson")
+    return float(low), float(high)
+
+
 def summarise_folds(folds: Sequence[FoldMetrics], class_names: Sequence[str] = EMOTIONS) -> dict[str, Any]:
     """Summarise a model's folds as `results.json` keeps them.
 

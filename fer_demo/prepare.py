@@ -1,6 +1,5 @@
 """`python -m fer_demo.prepare`: turn another data set into more faces to train on."""
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -46,8 +45,6 @@ _LIST = {
     Layout.rafdb: list_rafdb,
     Layout.ckplus: list_ckplus,
 }
-#: How many damaged files are shown; if there are more, all are listed in a file.
-MAX_SHOWN = 10
 
 EPILOG = """
 Layouts:
@@ -145,17 +142,12 @@ def _print_counts(converted: Converted, console: Console) -> None:
 
 
 def _report_faults(faults: list[Fault], out: Path) -> None:
-    """Warn on standard error; past `MAX_SHOWN`, list all of them in a file beside `out`."""
-    if not faults:
-        return
+    """Warn on standard error; if those are too many to show, list all of them in a file beside `out`."""
     lines = [display_name(f"{place}: {reason}") for place, reason in faults]
-    print(f"Warning: {len(faults)} damaged or missing, skipped:", file=sys.stderr)
-    for line in lines[:MAX_SHOWN]:
-        print(f"  {line}", file=sys.stderr)
-    if len(faults) > MAX_SHOWN:
-        path = out.with_name(f"{out.name}.damaged.txt")
+    path = out.with_name(f"{out.name}.damaged.txt")
+    cli.warn_of("damaged or missing, skipped", lines, f"all of them: {path}")
+    if len(lines) > cli.MAX_SHOWN:
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        print(f"  and {len(faults) - MAX_SHOWN} more; all of them: {path}", file=sys.stderr)
 
 
 if __name__ == "__main__":

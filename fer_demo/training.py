@@ -1,6 +1,7 @@
 """How one model is trained and kept: the same in cross-validation and on a whole data set."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,21 @@ def hold_out(dataset: Dataset, validation: str, seed: int) -> tuple[np.ndarray, 
         count = min(round(share * len(members)), len(members) - 1)
         held_out[rng.permutation(members)[:count]] = True
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def was_trained_on(info: Mapping[str, Any], sha256: str, part: str) -> bool:
+    """Tell whether a model has learnt some of these faces, as far as its file says.
+
+    Args:
+        info: what the model's file says beside its weights.
+        sha256: digest of the data set.
+        part: of it, one of `USAGES` or another word for all of it.
+    """
+    training = info.get("training")
+    if not isinstance(training, dict) or training.get("data") != sha256:
+        return False
+    held_out_by_usage = training.get("validation") in USAGES[1:]
+    return not (held_out_by_usage and part in USAGES[1:])
 
 
 def train_model(

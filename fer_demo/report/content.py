@@ -1,7 +1,7 @@
 """What the terminal and the page both say: the tables before they have a look, and the sentences."""
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,11 @@ SYNTHETIC_NOTICE = (
 GAP_SENTENCE = (
     "The gap is training accuracy minus held-out accuracy: near zero, the network does as well on faces that "
     "it has never seen; a large gap means that it has learnt its training faces by heart: overfitting."
+)
+#: Every report ends with this.
+RESPONSIBLE_USE = (
+    "A label says how strangers read a picture, not what a person felt: do not decide about people by it, "
+    "and read docs/responsible_use.md before you point this at anyone."
 )
 UNKNOWN = "–"
 
@@ -36,32 +41,56 @@ class TableContent:
     summary: tuple[str, ...] = ()
 
 
-def emotion_table(model: Mapping[str, Any]) -> TableContent:
-    """The paper's table: precision, recall, F-score and support of each emotion, averaged over the folds.
+def emotion_table(
+    per_class: Mapping[str, Any], macro_f1: float, caption: str = "Per emotion, mean over the folds"
+) -> TableContent:
+    """The paper's table: precision, recall, F-score and support of each emotion, and their average.
 
-    The last row's F-score is the macro F1 (averaged over emotions in each fold, then over folds); its support
-    is the mean size of a held-out part.
+    Args:
+        per_class: emotion -> `precision`, `recall`, `f1`, each None where unknown, and `support`: a whole
+            number, or a mean over folds.
+        macro_f1: the last row's F-score: averaged over emotions (in each fold, then over folds).
+        caption: what the table tells.
     """
-    per_class = model["per_class"]
 
-    def row(name: str, scores: Mapping[str, float | None]) -> tuple[str, ...]:
+    def row(name: str, scores: Mapping[str, Any]) -> tuple[str, ...]:
+        decimals = 0 if isinstance(scores["support"], int) else 1
         return (
             name,
             *(_score(scores[key]) for key in ("precision", "recall", "f1")),
-            f"{scores['support']:,.1f}",
+            f"{scores['support']:,.{decimals}f}",
         )
 
     macro = {
         "precision": _mean_of_known(per_class, "precision"),
         "recall": _mean_of_known(per_class, "recall"),
-        "f1": model["macro_f1"]["mean"],
+        "f1": macro_f1,
         "support": sum(scores["support"] for scores in per_class.values()),
     }
     return TableContent(
-        caption="Per emotion, mean over the folds",
+        caption=caption,
         columns=("Emotion", "Precision", "Recall", "F-score", "Support"),
         rows=[row(emotion, scores) for emotion, scores in per_class.items()],
         summary=row("macro average", macro),
+    )
+
+
+def confusion_table(counts: Sequence[Sequence[int]], emotions: Sequence[str]) -> TableContent:
+    """In each row, the percentages of one true emotion's faces that were taken for each emotion.
+
+    Args:
+        counts: (K, K), rows true, columns predicted; a row without a face has no percentages.
+        emotions: K names.
+    """
+
+    def row(name: str, own: Sequence[int]) -> tuple[str, ...]:
+        total = sum(own)
+        return name, *(f"{count / total:.0%}" if total else UNKNOWN for count in own)
+
+    return TableContent(
+        caption="What each emotion was taken for",
+        columns=("True", *emotions),
+        rows=[row(*pair) for pair in zip(emotions, counts, strict=True)],
     )
 
 

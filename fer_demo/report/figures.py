@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from fer_demo.calibration import Reliability
 from fer_demo.report.content import SYNTHETIC_TITLE
 from fer_demo.report.faces import draw_faces, draw_mistakes
 from fer_demo.report.results import Results
@@ -53,10 +55,18 @@ def save_figures(
     for name, model in models.items():
         figures[f"curves_{name}"] = training_curves(name, model["history"], synthetic)
         figures[f"confusion_{name}"] = confusion(
-            name, model["confusion"], list(model["per_class"]), synthetic
+            f"{name}: what each emotion was taken for, all folds",
+            model["confusion"],
+            list(model["per_class"]),
+            synthetic,
         )
     for name, given in (probabilities or {}).items():
         figures[f"mistakes_{name}"] = mistakes(name, dataset_images, dataset_labels, given, synthetic)
+    return save_all(figures, out_dir)
+
+
+def save_all(figures: Mapping[str, Figure], out_dir: Path) -> dict[str, Path]:
+    """Save figures by name as PNG into an existing folder; return their files by name."""
     paths = {name: out_dir / f"{name}.png" for name in figures}
     for name, figure in figures.items():
         png = io.BytesIO()
@@ -94,18 +104,43 @@ def training_curves(model: str, history: Sequence[Mapping[str, Any]], synthetic:
 
 
 def confusion(
-    model: str, counts: Sequence[Sequence[int]], emotions: Sequence[str], synthetic: bool
+    title: str, counts: Sequence[Sequence[int]], emotions: Sequence[str], synthetic: bool
 ) -> Figure:
     """Confusion matrix: in each row, where the faces of one true emotion went.
 
     Args:
-        model: its name, for the title.
+        title: stands above it.
         counts: (K, K), rows true, columns predicted; colour shows the share of the row.
         emotions: K names.
         synthetic: whether the faces were drawn by a program.
     """
-    figure = plot.confusion_matrix(counts, emotions)
-    return _labelled(figure, f"{model}: what each emotion was taken for, all folds", synthetic)
+    return _labelled(plot.confusion_matrix(counts, emotions), title, synthetic)
+
+
+def reliability_diagram(title: str, found: Reliability, synthetic: bool) -> Figure:
+    """How often a model was right, by how sure it was; a bar that ends on the diagonal is honest.
+
+    Below, how many faces are in each bin: what a bar above stands on.
+    """
+    figure = _labelled(new_figure(7.2, 5.6), title, synthetic)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    width = 1 / len(found.count)
+    centres = (np.arange(len(found.count)) + 0.5) * width
+    upper.bar(centres, found.accuracy, 0.92 * width, color=PALETTE[0], label="share that was right")
+    upper.plot([0, 1], [0, 1], "--", color=PALETTE[5], linewidth=1.8, label="as sure as right")
+    upper.set_ylabel("right")
+    upper.set_ylim(0, 1)
+    upper.legend(loc="upper left", frameon=False)
+    lower.bar(centres, found.count, 0.92 * width, color=_QUIET)
+    lower.set_ylabel("faces")
+    lower.set_xlabel("probability of the predicted emotion")
+    lower.set_xlim(0, 1)
+    lower.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    upper.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    lower.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
+    for axes in (upper, lower):
+        tidy(axes)
+    return figure
 
 
 def f1_comparison(models: Mapping[str, Any], synthetic: bool) -> Figure:

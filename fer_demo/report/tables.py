@@ -8,6 +8,7 @@ from rich.text import Text
 
 from fer_demo.report.content import (
     GAP_SENTENCE,
+    RESPONSIBLE_USE,
     SYNTHETIC_NOTICE,
     SYNTHETIC_TITLE,
     TableContent,
@@ -32,37 +33,41 @@ def print_results(results: Results, console: Console) -> None:
     data, models = results["data"], results["models"]
     if data["synthetic"]:
         notice = Text(SYNTHETIC_NOTICE, justify="center")
-        _print(console, Panel(notice, title=SYNTHETIC_TITLE, style="bold black on yellow", box=box.HEAVY))
+        print_parts(
+            console, Panel(notice, title=SYNTHETIC_TITLE, style="bold black on yellow", box=box.HEAVY)
+        )
     for name, model in models.items():
         heading = f"{name}, {finished_folds(results, name)} of {data['name']}"
-        _print(
+        print_parts(
             console,
             Text(heading, style="bold"),
-            _rich_table(emotion_table(model)),
-            _rich_table(fold_table(model)),
+            rich_table(emotion_table(model["per_class"], model["macro_f1"]["mean"])),
+            rich_table(fold_table(model)),
         )
     best = best_model(models)
     if best is None:
-        _print(console, Text("No model has finished a fold."))
+        print_parts(console, Text("No model has finished a fold."), Text(RESPONSIBLE_USE, style="dim"))
         return
     accuracy = mean_and_sd(models[best]["accuracy"])
     run = f"{data['images']:,} images, seed {results['protocol']['seed']}, {duration(results['seconds'])}"
-    _print(
+    print_parts(
         console,
-        _rich_table(comparison_table(models)),
+        rich_table(comparison_table(models)),
         Text(GAP_SENTENCE, style="dim"),
         Text.assemble((f"Best: {best}, accuracy {accuracy} on held-out faces", "bold"), f"\n{run}"),
+        Text(RESPONSIBLE_USE, style="dim"),
     )
 
 
-def _print(console: Console, *parts: RenderableType) -> None:
+def print_parts(console: Console, *parts: RenderableType) -> None:
     """Print each part with an empty line after it."""
     for part in parts:
         console.print(part)
         console.print()
 
 
-def _rich_table(content: TableContent) -> Table:
+def rich_table(content: TableContent) -> Table:
+    """Give a table its look."""
     table = Table(
         title=content.caption,
         title_justify="left",

@@ -1,8 +1,11 @@
 """The figures of the documentation are the saved ones."""
 
+import hashlib
+
 import pytest
 
 from benchmarks import tables
+from fer_demo.classifier import SHIPPED
 
 
 @pytest.mark.parametrize("page", tables.PAGES, ids=lambda page: page.name)
@@ -15,3 +18,17 @@ def test_tables_come_from_the_saved_results(page):
 def test_a_figure_edited_by_hand_is_noticed():
     text = tables.PAGES[0].read_text(encoding="utf-8").replace("<!-- end -->", "| faster |\n<!-- end -->", 1)
     assert tables.with_tables(text) != text
+
+
+def test_the_model_card_is_about_the_weights_that_are_shipped():
+    measured = {row["name"]: row["sha256"] for row in tables.load("shipped")["rows"]}
+    shipped = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in SHIPPED.items()}
+    assert measured == shipped, "measure them anew, see docs/weights.md"
+
+
+def test_a_training_is_told_as_a_command_and_the_rest_as_a_comment():
+    training = {"model": "compact", "batch_size": 64, "teacher": {"share": 0.5}, "extra": None, "data": "9f"}
+    assert tables._command({"name": "c", "training": training}) == (
+        "python -m fer_demo.train --data fer2013.csv --model compact --batch-size 64 --out c.safetensors\n"
+        '# teacher: {"share": 0.5}\n'
+    )

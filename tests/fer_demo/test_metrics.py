@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fer_demo.errors import DataError
-from fer_demo.metrics import fold_metrics, over_folds, summarise_folds
+from fer_demo.metrics import fold_metrics, over_folds, summarise_folds, wilson_interval
 
 LABELS = np.array([0, 0, 0, 1, 1, 2])
 PREDICTED = np.array([0, 0, 1, 1, 0, 0])
@@ -78,3 +78,12 @@ def test_one_fold_has_spread_zero():
 def test_no_fold_is_an_error():
     with pytest.raises(DataError, match="no fold"):
         summarise_folds([])
+
+
+@pytest.mark.parametrize(
+    ("right", "of", "low", "high"),
+    [(0, 10, 0, 0.2775), (10, 10, 0.7225, 1), (1, 1, 0.2065, 1), (81, 263, 0.2553, 0.3662)],
+)
+def test_interval_of_a_share(right, of, low, high):
+    # The last one is an example of Newcombe 1998, "Two-sided confidence intervals for the single proportion".
+    assert wilson_interval(right, of) == pytest.approx((low, high), abs=5e-5)

@@ -72,6 +72,8 @@ def test_folders_with_foreign_emotions_come_sorted(tmp_path):
     assert [picture.place for picture in pictures] == [str(tmp_path / name) for name in names]
     assert [picture.emotion for picture in pictures] == ["happy", "contempt", "disgust", "disgust"]
     assert faults == []
+    pictures, _ = list_folders(tmp_path, "PrivateTest")
+    assert [picture.place for picture in pictures] == [str(tmp_path / names[0])]
 
 
 @pytest.mark.parametrize("read", [list_folders, list_rafdb])

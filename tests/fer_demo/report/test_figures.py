@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
+from fer_demo.calibration import reliability
 from fer_demo.data.dataset import EMOTIONS
 from fer_demo.report import figures
 from fer_demo.report.content import SYNTHETIC_TITLE
@@ -20,6 +21,9 @@ def draw_all(run, synthetic: bool) -> list:
         figures.f1_comparison(models, synthetic),
         figures.training_curves("alexnet", model["history"], synthetic),
         figures.confusion("alexnet", model["confusion"], EMOTIONS, synthetic),
+        figures.reliability_diagram(
+            "alexnet", reliability(run.labels, run.probabilities["alexnet"]), synthetic
+        ),
         figures.mistakes("alexnet", run.images, run.labels, run.probabilities["alexnet"], synthetic),
     ]
 
@@ -89,3 +93,13 @@ def test_mistakes_are_the_surest_and_only_judged_ones():
     figure = figures.mistakes("alexnet", images, labels, probabilities, synthetic=False)
     shown = [(axes.get_title(), axes.images[0].get_array()[0, 0]) for axes in figure.axes if axes.images]
     assert shown == [("fear, taken for\nangry (90%)", 30), ("disgust, taken for\nangry (60%)", 20)]
+
+
+def test_reliability_has_a_bar_for_each_bin_that_holds_faces(tmp_path):
+    probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.7, 0.3]])
+    found = reliability(np.array([0, 1, 0]), probabilities, bins=5)
+    figure = figures.reliability_diagram("sure", found, synthetic=False)
+    figure.savefig(tmp_path / "sure.png", dpi=20)  # must not warn of the empty ones
+    upper, lower = ([bar.get_height() for bar in axes.containers[0]] for axes in figure.axes)
+    np.testing.assert_array_equal(upper, [np.nan, np.nan, np.nan, 1, 0.5])
+    assert lower == [0, 0, 0, 1, 2]

@@ -3,7 +3,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from fer_demo.report.content import GAP_SENTENCE, SYNTHETIC_TITLE
+from fer_demo.report.content import GAP_SENTENCE, RESPONSIBLE_USE, SYNTHETIC_TITLE
 from fer_demo.report.html import write_report
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -83,7 +83,7 @@ def test_headline_and_facts(run, figures, tmp_path):
         "seed 0",
         "wall time 59 min 22 s",
         "9f" * 32,
-        "decisions about people",
+        RESPONSIBLE_USE,
     ):
         assert expected in text
     assert "learning rate mini_xception 0.01, alexnet 0.001" in text

@@ -1,10 +1,14 @@
 import io
+import re
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from fer_demo.report import print_results
-from fer_demo.report.content import SYNTHETIC_TITLE, duration
+from fer_demo.report.content import RESPONSIBLE_USE, SYNTHETIC_TITLE, confusion_table, duration
+
+ROOT = Path(__file__).parents[3]
 
 
 def printed(results, **options) -> str:
@@ -76,6 +80,25 @@ def test_interrupted_run_shows_what_is_there(run):
 def test_run_without_a_finished_fold_says_so(run):
     run.results["models"] = {}
     assert "No model has finished a fold." in printed(run.results)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_the_last_word_is_how_to_use_it(run, finished):
+    if not finished:
+        run.results["models"] = {}
+    text = printed(run.results)
+    assert " ".join(text.split()).endswith(RESPONSIBLE_USE)
+
+
+def test_the_page_that_every_report_names_is_there():
+    (page,) = re.findall(r"docs/\w+\.md", RESPONSIBLE_USE)
+    assert (ROOT / page).exists()
+
+
+def test_confusion_in_percent_of_the_row():
+    table = confusion_table([[3, 1], [0, 0]], ["angry", "sad"])
+    assert table.columns == ("True", "angry", "sad")
+    assert table.rows == [("angry", "75%", "25%"), ("sad", "–", "–")]
 
 
 def test_unknown_score_is_a_dash(run):

@@ -1,0 +1,142 @@
+"""`python -m fer_demo.evaluate`: score weights on faces that they have not seen."""
+
+import hashlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from fer_demo import cli, report
+from fer_demo.calibration import reliability
+from fer_demo.classifier import EmotionClassifier
+from fer_demo.data.dataset import display_name
+from fer_demo.data.held_out import HeldOut, load_held_out
+from fer_demo.errors import DataError
+from fer_demo.metrics import fold_metrics, summarise_folds, wilson_interval
+from fer_demo.report.evaluation import print_evaluation, write_evaluation
+from fer_demo.training import was_trained_on
+
+#: Why a photograph is not scored though nothing is wrong with the file: listed, not only counted.
+NO_FACE = "no face found"
+
+EXAMPLES = """
+Examples:
+
+  python -m fer_demo.evaluate mini_xception fer2013.csv --part PublicTest
+
+  python -m fer_demo.evaluate weights.safetensors photos --out scored
+"""
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(epilog=EXAMPLES)
+def main(
+    weights: Annotated[str, typer.Argument(help="A file of train, or the name of shipped weights.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA", help="FER2013 as .csv (also .gz, .xz, .zip), or a folder of photos by emotion."
+        ),
+    ],
+    part: Annotated[cli.Part, typer.Option(help="Which rows, or which of its folders.")] = cli.Part.all,
+    json: Annotated[Path | None, typer.Option(dir_okay=False, help="Write all figures here.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Folder for pictures and figures.")
+    ] = None,
+    flip_average: Annotated[
+        bool, typer.Option("--flip-average", help="Average over each face and its mirror image.")
+    ] = False,
+    detect: cli.Detect = None,
+) -> None:
+    """Score a file of weights: accuracy, a table per emotion, confusion matrix, calibration.
+
+    Photos may have any size: the face is found first, as in preparing more faces to train on. Photos without
+    one are counted and listed, not scored; damaged files are skipped and listed.
+    """
+    console = Console(markup=False, highlight=False, emoji=False)
+    classifier = EmotionClassifier(weights, flip_average)
+    if json is not None:
+        json.parent.mkdir(parents=True, exist_ok=True)  # fail now, not after the work
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("reading", total=None)
+        held_out = load_held_out(
+            source, part, detect, lambda total: progress.update(task, total=total, advance=1)
+        )
+    _warn(held_out)
+    if not len(held_out.dataset):
+        raise DataError(
+            f"{display_name(str(source))}: no face is left to score; where images are faces already, cut "
+            "close, --no-detect takes them as they are"
+        )
+    probabilities = classifier(held_out.dataset.images)
+    results = evaluation(classifier, held_out, probabilities)
+    print_evaluation(results, console)
+    if json is not None:
+        report.write_results(results, json)
+    if out is not None:
+        faces = held_out.dataset
+        for path in write_evaluation(results, faces.images, faces.labels, probabilities, out):
+            console.print(f"Wrote {display_name(str(path))}", soft_wrap=True)
+
+
+def evaluation(classifier: EmotionClassifier, held_out: HeldOut, probabilities: np.ndarray) -> report.Results:
+    """Return what `fer_demo.report.evaluation` describes.
+
+    Args:
+        classifier: is scored.
+        held_out: faces, at least one.
+        probabilities: (N, 7), what the classifier gave for them.
+    """
+    faces = held_out.dataset
+    metrics = fold_metrics(faces.labels, probabilities.argmax(axis=1))
+    per_class = summarise_folds([metrics])["per_class"]
+    bins = reliability(faces.labels, probabilities)
+    no_face = held_out.left_out.get(NO_FACE, [])
+    return {
+        "weights": {
+            "name": classifier.name,
+            "sha256": hashlib.sha256(classifier.path.read_bytes()).hexdigest(),
+            "temperature": classifier.temperature,
+            "flip_average": classifier.flip_average,
+            "trained_on_these": was_trained_on(classifier.info, faces.sha256, held_out.part),
+        },
+        "data": {"name": faces.name, "sha256": faces.sha256, "part": held_out.part},
+        "images": len(faces),
+        "accuracy": metrics.accuracy,
+        "interval": wilson_interval(int(np.trace(metrics.confusion)), len(faces)),
+        "macro_f1": metrics.macro_f1,
+        "per_class": {
+            name: {**scores, "support": int(scores["support"])} for name, scores in per_class.items()
+        },
+        "confusion": metrics.confusion.tolist(),
+        "ece": bins.error,
+        "reliability": asdict(bins),
+        "no_face": len(no_face),
+        "no_face_files": list(map(display_name, no_face)),
+        "skipped": len(held_out.faults),
+        "skipped_files": [list(map(display_name, fault)) for fault in held_out.faults],
+        "left_out": {
+            reason: len(places) for reason, places in held_out.left_out.items() if reason != NO_FACE
+        },
+        "environment": report.environment(),
+    }
+
+
+def _warn(held_out: HeldOut) -> None:
+    """Say on standard error which photographs are not scored."""
+    rest = "--json lists them all"
+    for reason, places in held_out.left_out.items():
+        cli.warn_of(f"not scored, {reason}", list(map(display_name, places)), rest)
+    lines = [display_name(f"{place}: {reason}") for place, reason in held_out.faults]
+    cli.warn_of("damaged or missing, skipped", lines, rest)
+
+
+if __name__ == "__main__":
+    cli.run(app)
