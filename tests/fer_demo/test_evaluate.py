@@ -10,9 +10,9 @@ import pytest
 from fer_demo import evaluate as command
 from fer_demo.classifier import EmotionClassifier
 from fer_demo.data.dataset import EMOTIONS
-from fer_demo.data.detection import largest_face
 from fer_demo.data.faces import draw_face
 from fer_demo.data.images import cut_face, read_grey
+from fer_demo.detection.cascades import largest_face
 from fer_demo.report import figures
 from fer_demo.report.content import RESPONSIBLE_USE
 from fer_demo.report.evaluation import TRAINED_ON
