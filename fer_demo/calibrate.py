@@ -36,12 +36,14 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command(epilog=EXAMPLES)
 def main(
-    weights: Annotated[Path, typer.Argument(help="A file of train; it gets the temperature.")],
+    weights: Annotated[
+        Path, typer.Argument(metavar="WEIGHTS", help="A file of train; it gets the temperature.")
+    ],
     source: Annotated[
         Path, typer.Option("--data", help="FER2013 as .csv, or a folder of photos by emotion.")
     ],
     part: Annotated[
-        cli.Part, typer.Option(help="Which rows or folders: none that it was trained on.")
+        cli.Part, typer.Option(metavar="PART", help="Of the data: none that it was trained on.")
     ] = cli.Part.public_test,
 ) -> None:
     """Make a model's probabilities honest: of the faces that it is 80 % sure of, 80 % shall be right.

@@ -36,17 +36,23 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command(epilog=EXAMPLES)
 def main(
-    weights: Annotated[str, typer.Argument(help="A file of train, or the name of shipped weights.")],
+    weights: Annotated[
+        str, typer.Argument(metavar="WEIGHTS", help="A file of train, or the name of shipped weights.")
+    ],
     source: Annotated[
         Path,
         typer.Argument(
             metavar="DATA", help="FER2013 as .csv (also .gz, .xz, .zip), or a folder of photos by emotion."
         ),
     ],
-    part: Annotated[cli.Part, typer.Option(help="Which rows, or which of its folders.")] = cli.Part.all,
-    json: Annotated[Path | None, typer.Option(dir_okay=False, help="Write all figures here.")] = None,
+    part: Annotated[
+        cli.Part, typer.Option(metavar="PART", help="Training, PublicTest, PrivateTest; or all.")
+    ] = cli.Part.all,
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write all figures to this file.")
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(file_okay=False, help="Folder for pictures and figures.")
+        Path | None, typer.Option(metavar="DIR", file_okay=False, help="Write figures and pictures here.")
     ] = None,
     flip_average: Annotated[
         bool, typer.Option("--flip-average", help="Average over each face and its mirror image.")
@@ -55,8 +61,9 @@ def main(
 ) -> None:
     """Score a file of weights: accuracy, a table per emotion, confusion matrix, calibration.
 
-    Photos may have any size: the face is found first, as in preparing more faces to train on. Photos without
-    one are counted and listed, not scored; damaged files are skipped and listed.
+    Photos may have any size: the face is found first, as for training.
+
+    Photos without one are not scored, damaged files are skipped, and both are listed.
     """
     console = Console(markup=False, highlight=False, emoji=False)
     classifier = EmotionClassifier(weights, flip_average)
@@ -69,19 +76,27 @@ def main(
         held_out = load_held_out(
             source, part, detect, lambda total: progress.update(task, total=total, advance=1)
         )
+    if len(held_out.dataset):
+        _score(classifier, held_out, json, out, console)
     _warn(held_out)
     if not len(held_out.dataset):
         raise DataError(
             f"{display_name(str(source))}: no face is left to score; where images are faces already, cut "
             "close, --no-detect takes them as they are"
         )
-    probabilities = classifier(held_out.dataset.images)
+
+
+def _score(
+    classifier: EmotionClassifier, held_out: HeldOut, json: Path | None, out: Path | None, console: Console
+) -> None:
+    """Show the scores, and write them where that is wanted."""
+    faces = held_out.dataset
+    probabilities = classifier(faces.images)
     results = evaluation(classifier, held_out, probabilities)
     print_evaluation(results, console)
     if json is not None:
         report.write_results(results, json)
     if out is not None:
-        faces = held_out.dataset
         for path in write_evaluation(results, faces.images, faces.labels, probabilities, out):
             console.print(f"Wrote {display_name(str(path))}", soft_wrap=True)
 

@@ -39,7 +39,8 @@ def print_evaluation(results: Results, console: Console) -> None:
     weights, data, (low, high) = results["weights"], results["data"], results["interval"]
     part = "" if data["part"] == "all" else f"{data['part']} of "
     averaged = ", averaged over mirror images" if weights["flip_average"] else ""
-    heading = f"{weights['name']}{averaged}, on {results['images']:,} faces: {part}{data['name']}"
+    faces = "1 face" if results["images"] == 1 else f"{results['images']:,} faces"
+    heading = f"{weights['name']}{averaged}, on {faces}: {part}{data['name']}"
     scores = (
         f"Accuracy {results['accuracy']:.3f}, 95 % interval {low:.3f} to {high:.3f}; "
         f"macro F1 {results['macro_f1']:.3f}"

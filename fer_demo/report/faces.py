@@ -1,5 +1,7 @@
 """Faces on a figure: samples of a data set, and a model's mistakes."""
 
+import math
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -8,7 +10,7 @@ from fer_demo.data.dataset import EMOTIONS, IMAGE_SIZE
 
 #: Faces shown of each emotion.
 SAMPLES = 4
-#: Rows and columns of mistakes.
+#: Rows and columns of mistakes, at most.
 MISTAKES_GRID = (2, 6)
 
 _CELL = IMAGE_SIZE + 2  # a face and the white line after it
@@ -34,31 +36,41 @@ def draw_faces(axes: Axes, images: np.ndarray, labels: np.ndarray) -> None:
     axes.tick_params(top=False, labeltop=True, bottom=False, labelbottom=False)
 
 
-def draw_mistakes(figure: Figure, images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> None:
-    """Show the wrongly recognised faces that got the highest probability, surest first.
+def surest_mistakes(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Return the indices of wrongly recognised faces with the highest probability, surest first.
 
     Args:
-        figure: where to draw, an empty one.
-        images: uint8, (N, 48, 48, 1).
         labels: integers, (N,), indices into `EMOTIONS`.
         probabilities: float, (N, 7), NaN in the rows of images that were never held out.
+
+    Returns:
+        At most as many as `MISTAKES_GRID` has cells.
     """
     judged = np.flatnonzero(~np.isnan(probabilities).any(axis=1))
     wrong = judged[probabilities[judged].argmax(axis=1) != labels[judged]]
     confidence = probabilities[wrong].max(axis=1)
-    surest_first = wrong[np.argsort(-confidence, kind="stable")]
-    grid = figure.subplots(*MISTAKES_GRID)
+    return wrong[np.argsort(-confidence, kind="stable")][: math.prod(MISTAKES_GRID)]
+
+
+def draw_mistakes(figure: Figure, images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> None:
+    """Show faces with their true and their predicted emotion, in as many rows as they need.
+
+    Args:
+        figure: where to draw, an empty one.
+        images: uint8, (M, 48, 48, 1), at least one.
+        labels: integers, (M,), indices into `EMOTIONS`.
+        probabilities: float, (M, 7).
+    """
+    columns = MISTAKES_GRID[1]
+    grid = figure.subplots(math.ceil(len(images) / columns), columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
-    for axes, index in zip(
-        grid.flat, surest_first, strict=False
-    ):  # fewer mistakes than cells leave cells empty
-        predicted = probabilities[index].argmax()
-        _show(axes, images[index, :, :, 0])
+    # Fewer mistakes than cells leave cells empty.
+    for axes, image, label, given in zip(grid.flat, images, labels, probabilities, strict=False):
+        predicted = given.argmax()
+        _show(axes, image[:, :, 0])
         axes.set_title(
-            f"{EMOTIONS[labels[index]]}, taken for\n"
-            f"{EMOTIONS[predicted]} ({probabilities[index, predicted]:.0%})",
-            fontsize=8,
+            f"{EMOTIONS[label]}, taken for\n{EMOTIONS[predicted]} ({given[predicted]:.0%})", fontsize=8
         )
 
 

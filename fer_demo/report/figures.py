@@ -4,6 +4,7 @@ An inch takes 100 CSS pixels on the page, so that text of 10 points reads like t
 """
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from fer_demo.calibration import Reliability
 from fer_demo.report.content import SYNTHETIC_TITLE
-from fer_demo.report.faces import draw_faces, draw_mistakes
+from fer_demo.report.faces import MISTAKES_GRID, draw_faces, draw_mistakes, surest_mistakes
 from fer_demo.report.results import Results
 from tinycnn import plot
 from tinycnn.files import replace_file
@@ -171,8 +172,11 @@ def mistakes(
     model: str, images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, synthetic: bool
 ) -> Figure:
     """The mistakes that a model was surest of; arrays as in `save_figures`."""
-    figure = _labelled(new_figure(7.2, 3.8), f"{model}: most confident mistakes", synthetic)
-    draw_mistakes(figure, images, labels, probabilities)
+    surest = surest_mistakes(labels, probabilities)
+    height = 0.5 + 1.65 * max(1, math.ceil(len(surest) / MISTAKES_GRID[1]))
+    figure = _labelled(new_figure(7.2, height), f"{model}: most confident mistakes", synthetic)
+    if len(surest):
+        draw_mistakes(figure, images[surest], labels[surest], probabilities[surest])
     return figure
 
 

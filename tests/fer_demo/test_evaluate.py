@@ -151,7 +151,7 @@ def test_what_is_not_scored_is_counted_and_listed(evaluate, save_weights, tmp_pa
     (photos / "sad" / "bad.png").write_bytes(b"no image")
     code, output, error = evaluate(save_weights(), "photos", "--json", "a.json")
     assert code == 0
-    assert "on 1 faces: photos" in output
+    assert "on 1 face: photos" in output
     assert "1 not scored, no face found:\n  photos/happy/wall [1].png\n" in error
     assert "1 not scored, labelled contempt:\n" in error
     assert "1 damaged or missing, skipped:\n  photos/sad/bad.png: damaged, or no image\n" in error
@@ -183,7 +183,7 @@ def test_one_photograph_that_was_turned_by_its_camera(evaluate, save_weights, tm
     path.write_bytes(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:])
     code, output, error = evaluate(save_weights(), "photos")
     assert (code, error) == (0, "")
-    assert "on 1 faces: photos" in output  # lying on its side, it would not be found
+    assert "on 1 face: photos" in output  # lying on its side, it would not be found
 
 
 def test_parts_of_a_folder(evaluate, save_weights, tmp_path):

@@ -95,6 +95,15 @@ def test_mistakes_are_the_surest_and_only_judged_ones():
     assert shown == [("fear, taken for\nangry (90%)", 30), ("disgust, taken for\nangry (60%)", 20)]
 
 
+@pytest.mark.parametrize(("wrong", "cells"), [(0, 0), (1, 6), (6, 6), (7, 12), (20, 12)])
+def test_mistakes_take_as_many_rows_as_they_need(wrong, cells):
+    images, labels = np.zeros((20, 48, 48, 1), np.uint8), np.repeat([1, 0], [wrong, 20 - wrong])
+    probabilities = np.eye(7)[np.zeros(20, int)]
+    figure = figures.mistakes("alexnet", images, labels, probabilities, synthetic=False)
+    assert len(figure.axes) == cells
+    assert sum(bool(axes.images) for axes in figure.axes) == min(wrong, 12)
+
+
 def test_reliability_has_a_bar_for_each_bin_that_holds_faces(tmp_path):
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.7, 0.3]])
     found = reliability(np.array([0, 1, 0]), probabilities, bins=5)
