@@ -54,7 +54,7 @@ class Part(StrEnum):
 
 Source = Annotated[
     Path | None,
-    typer.Option("--data", help="FER2013 as .csv (also .gz, .xz, .zip), or a folder of images by emotion."),
+    typer.Option("--data", help="FER2013's .csv (or .gz, .zip), or a folder."),
 ]
 Detect = Annotated[
     bool | None,
@@ -68,7 +68,12 @@ RecipeOption = Annotated[RecipeName, typer.Option("--recipe", metavar="NAME", he
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="Of all that is random.")]
 BatchSize = Annotated[int | None, typer.Option(min=1, metavar="N", help="Images a step.")]
 BackendOption = Annotated[Backend | None, typer.Option(help="numba where installed, otherwise numpy.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run in --out.")]
+Extra = Annotated[
+    list[Path] | None,
+    typer.Option("--extra", metavar="FILE", help="More faces to train on."),
+]
+KeepCopiesTogether = Annotated[bool, typer.Option("--keep-copies-together", help="Of a face, in one part.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with --out.")]
 CheckpointEvery = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Between checkpoints.")]
 
 

@@ -9,12 +9,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import tinycnn as tc
-from fer_demo.crossval import FoldResult, Protocol, kept_fold, split
+from fer_demo.crossval import Protocol, kept_fold, split
 from fer_demo.data import Dataset
 from fer_demo.errors import WorkerError
 from fer_demo.fold_files import FoldFiles
 from fer_demo.jobs import Finished, train
 from fer_demo.report import environment
+from fer_demo.trial import FoldResult
 
 try:
     from distributed import Client, KilledWorker, get_worker
@@ -33,7 +34,11 @@ NEVER = 1e9
 
 
 def train_on_cluster(
-    dataset: Dataset, protocol: Protocol, todo: Sequence[FoldFiles], scheduler: str
+    dataset: Dataset,
+    protocol: Protocol,
+    todo: Sequence[FoldFiles],
+    scheduler: str,
+    extra: Dataset | None = None,
 ) -> Finished:
     """Train folds; see `fer_demo.jobs.train_folds`.
 
@@ -42,17 +47,17 @@ def train_on_cluster(
     """
     folds, left = split(dataset, protocol), []
     for files in todo:
-        kept = kept_fold(dataset, folds[files.fold], protocol, files)
+        kept = kept_fold(dataset, folds[files.fold], protocol, files, extra)
         if kept is None:
             left.append(files)
         else:
             yield files, kept
     if not left:
         return
-    settings = protocol, tc.backend_name(), _versions()
+    settings = protocol, extra, tc.backend_name(), _versions()
     with _connected(scheduler) as client:
         try:
-            backend = _Backend(client=client, scatter=[dataset])
+            backend = _Backend(client=client, scatter=[dataset] if extra is None else [dataset, extra])
             parallel = Parallel(
                 backend=backend, return_as="generator_unordered", batch_size=1, pre_dispatch="all"
             )
@@ -101,7 +106,12 @@ class _Backend(DaskDistributedBackend):
 
 
 def _train_far_away(
-    dataset: Dataset, files: FoldFiles, protocol: Protocol, backend: str, versions: dict[str, Any]
+    dataset: Dataset,
+    files: FoldFiles,
+    protocol: Protocol,
+    extra: Dataset | None,
+    backend: str,
+    versions: dict[str, Any],
 ) -> tuple[FoldFiles, FoldResult, tuple[bytes, bytes]]:
     """Train in a worker of the cluster, and return what it would have written where the run was started.
 
@@ -120,7 +130,7 @@ def _train_far_away(
     wanted = _While(lambda: key in tasks and tasks[key].state == "executing")
     with TemporaryDirectory(dir=worker.local_directory) as folder:
         own = replace(files, folder=Path(folder), every=NEVER)
-        return files, train(dataset, protocol, own, wanted), own.contents()
+        return files, train(dataset, protocol, own, wanted, extra), own.contents()
 
 
 class _While(tc.Progress):

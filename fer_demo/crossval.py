@@ -8,12 +8,13 @@ import numpy as np
 
 import tinycnn as tc
 from fer_demo.data import Dataset
+from fer_demo.data.duplicates import keep_together
 from fer_demo.errors import DataError
 from fer_demo.fold_files import FoldFiles
-from fer_demo.metrics import FoldMetrics, fold_metrics, over_folds, summarise_folds
+from fer_demo.metrics import over_folds, summarise_folds
 from fer_demo.models import FACE, MODELS
 from fer_demo.recipes import RECIPES
-from fer_demo.training import save_model, train_model
+from fer_demo.trial import FoldResult, Trial, kept_trial, run_trial
 from tinycnn.summary import rows
 
 
@@ -27,6 +28,8 @@ class Protocol:
         seed: of folds, first weights, order of images, augmentation and dropout.
         batch_size: images a step.
         recipe: the rest, a key of `RECIPES`.
+        keep_copies_together: in one fold, lest a model that has trained on one copy be tested by another; see
+            `fer_demo.data.duplicates`.
     """
 
     folds: int = 5
@@ -34,35 +37,14 @@ class Protocol:
     seed: int = 0
     batch_size: int = 32
     recipe: str = "default"
-
-
-@dataclass(frozen=True)
-class FoldResult:
-    """One trained model and its scores.
-
-    Attributes:
-        metrics: on the held-out fold.
-        probabilities: (M, 7), of the M held-out faces.
-        train_accuracy: on the training part, after the last epoch and without augmentation, 0 to 1.
-        history: one number per epoch; `val_*` are the held-out fold's.
-    """
-
-    metrics: FoldMetrics
-    probabilities: np.ndarray
-    train_accuracy: float
-    history: tc.History
-
-    @property
-    def seconds(self) -> float:
-        """Wall time of the epochs, with the scoring after each."""
-        return sum(self.history.seconds)
+    keep_copies_together: bool = False
 
 
 def split(dataset: Dataset, protocol: Protocol) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return (training indices, held-out indices) for each fold; the emotions are shared out evenly.
 
     Raises:
-        DataError: an emotion that occurs has fewer images than there are folds.
+        DataError: an emotion that occurs has fewer images than there are folds, or a fold has no face left.
     """
     scarce = {name: n for name, n in dataset.class_counts().items() if 0 < n < protocol.folds}
     if scarce or len(dataset) < protocol.folds:
@@ -72,10 +54,20 @@ def split(dataset: Dataset, protocol: Protocol) -> list[tuple[np.ndarray, np.nda
             "one per fold: use more data or fewer --folds"
         )
     held_out_in = _deal(dataset.labels, protocol.folds, protocol.seed)
+    if protocol.keep_copies_together:
+        held_out_in = keep_together(held_out_in, dataset.groups)
     return [
         (np.flatnonzero(held_out_in != fold), np.flatnonzero(held_out_in == fold))
         for fold in range(protocol.folds)
     ]
+
+
+def moved(dataset: Dataset, protocol: Protocol) -> int:
+    """Return how many faces are held out in another fold than they would be if they had no copies."""
+    if not protocol.keep_copies_together:
+        return 0
+    dealt = _deal(dataset.labels, protocol.folds, protocol.seed)
+    return int((keep_together(dealt, dataset.groups) != dealt).sum())
 
 
 def _deal(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
@@ -104,11 +96,9 @@ def run_fold(
     protocol: Protocol,
     progress: tc.Progress | bool = False,
     files: FoldFiles | None = None,
+    extra: Dataset | None = None,
 ) -> FoldResult:
     """Train the model called `name` from scratch on one fold's training part, and score it.
-
-    Nothing is chosen on the held-out fold: the normalisation is fitted on the training part, and the weights
-    scored are those after the last epoch.
 
     Args:
         dataset: N faces.
@@ -117,81 +107,64 @@ def run_fold(
         indices: of the training part and of the held-out one.
         protocol: how to run.
         progress: hears of the training.
-        files: where the fold is kept. If it is there, it is read and not trained again; if it was cut short,
-            it goes on from there, and ends with the same bits.
+        files: where the fold is kept; see `run_trial`.
+        extra: more faces to train on, never to score on.
 
     Raises:
         ConfigError: the files are of another protocol, model or data set.
         OSError: they cannot be written.
     """
-    kept = kept_fold(dataset, indices, protocol, files) if files else None
-    if kept:
-        return kept
-    training, held_out = indices
-    labels = dataset.labels[held_out]
-    x, held_out_x = dataset.images[training], dataset.images[held_out]
-    model, normalise, history = train_model(
+    trial = Trial(
         name,
-        x,
-        dataset.labels[training],
-        recipe=RECIPES[protocol.recipe],
-        epochs=protocol.epochs,
-        batch_size=protocol.batch_size,
+        RECIPES[protocol.recipe],
+        protocol.epochs,
+        protocol.batch_size,
         seed=protocol.seed * 1000 + fold,
-        validation=(held_out_x, labels),
-        checkpoint=files.checkpoint if files else None,
-        progress=progress,
     )
-    probabilities = model.predict(held_out_x, prepare=normalise)
-    metrics = fold_metrics(labels, probabilities.argmax(axis=1))
-    train_accuracy = model.evaluate(x, dataset.labels[training], prepare=normalise).accuracy
-    if files:
-        belongs_to = _identity(dataset, protocol, files)
-        scores = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1}
-        save_model(model, files.model, normalise, dataset, scores, belongs_to, history)
-        files.write(probabilities, {"train_accuracy": train_accuracy, "history": asdict(history)}, belongs_to)
-    return FoldResult(metrics, probabilities, train_accuracy, history)
+    belongs_to = _identity(dataset, name, fold, protocol, extra)
+    return run_trial(trial, dataset, indices, belongs_to, files, extra, progress)
 
 
 def kept_fold(
-    dataset: Dataset, indices: tuple[np.ndarray, np.ndarray], protocol: Protocol, files: FoldFiles
+    dataset: Dataset,
+    indices: tuple[np.ndarray, np.ndarray],
+    protocol: Protocol,
+    files: FoldFiles,
+    extra: Dataset | None = None,
 ) -> FoldResult | None:
     """Return what `run_fold` has kept of a fold, None if it must be trained.
 
     Warns and raises as `FoldFiles.read` does.
     """
-    kept = files.read(_identity(dataset, protocol, files))
-    if kept is None:
-        return None
-    probabilities, info = kept
-    metrics = fold_metrics(dataset.labels[indices[1]], probabilities.argmax(axis=1))
-    return FoldResult(metrics, probabilities, info["train_accuracy"], tc.History(**info["history"]))
+    return kept_trial(dataset, indices, files, _identity(dataset, files.name, files.fold, protocol, extra))
 
 
-def _identity(dataset: Dataset, protocol: Protocol, files: FoldFiles) -> dict[str, Any]:
+def _identity(
+    dataset: Dataset, name: str, fold: int, protocol: Protocol, extra: Dataset | None
+) -> dict[str, Any]:
     """Return what must be equal for a fold's files to be of use."""
     return {
-        "model": files.name,
-        "fold": files.fold,
+        "model": name,
+        "fold": fold,
         **asdict(protocol),
         "data": dataset.sha256,
+        "extra": extra and extra.sha256,
         "backend": tc.backend_name(),
     }
 
 
-def summarise(dataset: Dataset, name: str, results: list[FoldResult]) -> dict[str, Any]:
+def summarise(name: str, results: list[FoldResult]) -> dict[str, Any]:
     """Return a model's entry of results.json, given the results of its folds."""
     model = MODELS[name]()
     seconds = sum(result.seconds for result in results)
-    trained = sum(
-        (len(dataset) - result.metrics.support.sum()) * len(result.history.loss) for result in results
-    )
+    trained = sum(result.shown * len(result.history.loss) for result in results)
     return {
         "parameters": sum(array.size for array in model.params.values()),
         "multiply_adds": sum(row.multiply_adds for row in rows(model, FACE)),
         **summarise_folds([result.metrics for result in results]),
         "train_accuracy": over_folds([result.train_accuracy for result in results]),
         "gap": over_folds([result.train_accuracy - result.metrics.accuracy for result in results]),
+        "extra_left_out": [result.left_out for result in results],
         "history": [asdict(result.history) for result in results],
         "seconds": seconds,
         "images_per_second": trained / seconds,

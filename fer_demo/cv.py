@@ -11,7 +11,8 @@ from rich.console import Console
 
 import tinycnn as tc
 from fer_demo import cli, data, report
-from fer_demo.crossval import Protocol, split
+from fer_demo.crossval import Protocol, moved, split
+from fer_demo.data.extra import load_extra
 from fer_demo.display import Display
 from fer_demo.fold_files import FoldFiles, own_folder
 from fer_demo.jobs import Workers, train_folds
@@ -37,11 +38,9 @@ Examples:
 
   python -m fer_demo.cv                              synthetic faces
 
-  python -m fer_demo.cv --data fer2013.csv           FER2013
-
   python -m fer_demo.cv --data fer2013.csv --resume  go on after Ctrl-C
 
-  python -m fer_demo.cv --data faces/ --model mini_xception --epochs 20
+  python -m fer_demo.cv --data fer2013.csv --extra more.csv --model compact
 """
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -54,19 +53,19 @@ def main(
     model: Annotated[
         ModelChoice, typer.Option(metavar="NAME", help="As for train; paper: its two; or all.")
     ] = ModelChoice.paper,
-    folds: Annotated[int, typer.Option(min=2, metavar="N", help="Parts to cut the data into.")] = 5,
-    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Passes over training part.")] = 8,
+    folds: Annotated[int, typer.Option(min=2, metavar="N", help="Parts of the data.")] = 5,
+    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Passes over the data.")] = 8,
     recipe: cli.RecipeOption = cli.RecipeName.default,
     seed: cli.Seed = 0,
     batch_size: cli.BatchSize = None,
+    extra: cli.Extra = None,
+    keep_copies_together: cli.KeepCopiesTogether = False,
     backend: cli.BackendOption = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("cv-results"),
     resume: cli.Resume = False,
     checkpoint_every: cli.CheckpointEvery = 60,
     jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Folds to train at once.")] = 1,
-    scheduler: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Of a Dask cluster: tcp://host:8786.")
-    ] = None,
+    scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Dask's: tcp://host:8786.")] = None,
 ) -> None:
     """Train and compare mini-Xception and AlexNet by k-fold cross-validation.
 
@@ -75,15 +74,15 @@ def main(
     console, workers = Console(), Workers(jobs, scheduler)
     if backend is not None:
         tc.backend(backend)
-    dataset = data.load(source)
+    dataset, more = data.load(source), load_extra(extra or ())
     batch_size = batch_size or default_batch_size(RECIPES[recipe], len(dataset))
-    protocol = Protocol(folds, epochs, seed, batch_size, str(recipe))
+    protocol = Protocol(folds, epochs, seed, batch_size, str(recipe), keep_copies_together)
     names = {ModelChoice.paper: list(PAPERS), ModelChoice.all: list(MODELS)}.get(model, [str(model)])
-    record = Record(out, dataset, names, _describe(protocol, names, workers))
     with own_folder(out):
+        record = Record(out, dataset, names, describe(dataset, protocol, names, workers), more)
         record.begin(resume, cli.resuming("fer_demo.cv"))
         try:
-            _train(dataset, names, protocol, record, checkpoint_every, workers, console)
+            train(dataset, names, protocol, record, checkpoint_every, workers, console, more)
         except KeyboardInterrupt:
             report.print_results(record.results, console)
             raise
@@ -91,7 +90,7 @@ def main(
         console.print(f"Report: {record.finish()}", soft_wrap=True, markup=False)
 
 
-def _train(
+def train(
     dataset: data.Dataset,
     names: list[str],
     protocol: Protocol,
@@ -99,29 +98,51 @@ def _train(
     checkpoint_every: float,
     workers: Workers,
     console: Console,
+    extra: data.Dataset | None = None,
 ) -> None:
-    """Run all folds of all models, show them and enter them into the record."""
+    """Run all folds of all models, show them and enter them into the record.
+
+    Args:
+        dataset: N faces.
+        names: of the models.
+        protocol: how to run.
+        record: its folder keeps the folds; those that are there already are read.
+        checkpoint_every: seconds.
+        workers: who trains.
+        console: where to show it.
+        extra: more faces to train every fold on.
+    """
     folds = split(dataset, protocol)
+    if protocol.keep_copies_together:
+        console.print(f"{moved(dataset, protocol):,} faces moved into the folds of their copies")
     todo = [
         FoldFiles(record.folds, name, fold, checkpoint_every) for name in names for fold in range(len(folds))
     ]
-    images = protocol.epochs * (len(dataset) * (len(folds) - 1) // len(folds))
+    more = 0 if extra is None else len(extra)
+    images = protocol.epochs * (len(dataset) * (len(folds) - 1) // len(folds) + more)
     with (
         Display(console, len(todo), images, str(workers)) as display,
-        closing(train_folds(dataset, protocol, todo, workers, display)) as finished,
+        closing(train_folds(dataset, protocol, todo, workers, display, extra)) as finished,
     ):
         for files, result in finished:
             record.add(files.name, files.fold, folds[files.fold], result)
+            left_out = (
+                f"  {result.left_out} of {more} extra faces are copies of held-out ones" if more else ""
+            )
             display.finished(
                 f"{files.title(len(folds))}  accuracy {result.metrics.accuracy:.4f}  "
-                f"(training part {result.train_accuracy:.4f})  {result.seconds:.1f} s"
+                f"(training part {result.train_accuracy:.4f})  {result.seconds:.1f} s{left_out}"
             )
 
 
-def _describe(protocol: Protocol, names: list[str], workers: Workers) -> dict[str, object]:
+def describe(
+    dataset: data.Dataset, protocol: Protocol, names: list[str], workers: Workers
+) -> dict[str, object]:
+    """Return the protocol as `results.json` has it; see `fer_demo.report.results`."""
     recipe = RECIPES[protocol.recipe]
     return {
         **asdict(protocol),
+        "faces_moved": moved(dataset, protocol),
         "learning_rate": {name: recipe.learning_rates[name] for name in names},
         "details": repr(recipe),
         "normalisation": "mean and standard deviation of the training part",

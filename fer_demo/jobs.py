@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from functools import cache
 
 import tinycnn as tc
-from fer_demo.crossval import FoldResult, Protocol, run_fold, split
+from fer_demo.crossval import Protocol, run_fold, split
 from fer_demo.data import Dataset
 from fer_demo.display import Display
 from fer_demo.errors import WorkerError, WorkerWarning
 from fer_demo.fold_files import FoldFiles
+from fer_demo.trial import FoldResult
 
 #: How many times the processes are started. A fold that needs too much memory kills them each time.
 STARTS = 4
@@ -60,7 +61,12 @@ class Workers:
 
 
 def train_folds(
-    dataset: Dataset, protocol: Protocol, todo: Sequence[FoldFiles], workers: Workers, display: Display
+    dataset: Dataset,
+    protocol: Protocol,
+    todo: Sequence[FoldFiles],
+    workers: Workers,
+    display: Display,
+    extra: Dataset | None = None,
 ) -> Finished:
     """Train folds, and give each one's files and result as soon as it is finished; close to stop early.
 
@@ -70,6 +76,7 @@ def train_folds(
         todo: the folds; their files say which. Those that are there already are read.
         workers: who trains.
         display: shows the training, if there is one at a time.
+        extra: more faces to train every fold on, never to score on.
 
     Warns:
         WorkerWarning: a process was killed, and its fold goes on in another.
@@ -82,22 +89,29 @@ def train_folds(
     if workers.scheduler:
         from fer_demo.cluster import train_on_cluster  # Dask takes a second to load
 
-        yield from train_on_cluster(dataset, protocol, todo, workers.scheduler)
+        yield from train_on_cluster(dataset, protocol, todo, workers.scheduler, extra)
     elif workers.threads and workers.jobs > 1:
-        yield from _train_in_processes(dataset, protocol, todo, workers.jobs, workers.threads)
+        yield from _train_in_processes(dataset, protocol, todo, workers.jobs, workers.threads, extra)
     else:
         for files in todo:
-            yield files, train(dataset, protocol, files, display.watch(files.title(protocol.folds)))
+            yield files, train(dataset, protocol, files, display.watch(files.title(protocol.folds)), extra)
 
 
-def train(dataset: Dataset, protocol: Protocol, files: FoldFiles, progress: tc.Progress) -> FoldResult:
+def train(
+    dataset: Dataset, protocol: Protocol, files: FoldFiles, progress: tc.Progress, extra: Dataset | None
+) -> FoldResult:
     """Train the fold that the files are for."""
     indices = split(dataset, protocol)[files.fold]
-    return run_fold(dataset, files.name, files.fold, indices, protocol, progress, files)
+    return run_fold(dataset, files.name, files.fold, indices, protocol, progress, files, extra)
 
 
 def _train_in_processes(
-    dataset: Dataset, protocol: Protocol, todo: Sequence[FoldFiles], jobs: int, threads: int
+    dataset: Dataset,
+    protocol: Protocol,
+    todo: Sequence[FoldFiles],
+    jobs: int,
+    threads: int,
+    extra: Dataset | None,
 ) -> Finished:
     """Train on this machine. Large arrays lie in memory once, where all processes see them."""
     from joblib import Parallel, delayed
@@ -114,7 +128,8 @@ def _train_in_processes(
             inner_max_num_threads=threads,
         )
         try:
-            for files, result in parallel(call(dataset, protocol, f, backend, threads) for f in left):
+            calls = (call(dataset, protocol, files, backend, threads, extra) for files in left)
+            for files, result in parallel(calls):
                 left.remove(files)
                 yield files, result
             return
@@ -133,7 +148,12 @@ def _train_in_processes(
 
 
 def _train_in_process(
-    dataset: Dataset, protocol: Protocol, files: FoldFiles, backend: str, threads: int
+    dataset: Dataset,
+    protocol: Protocol,
+    files: FoldFiles,
+    backend: str,
+    threads: int,
+    extra: Dataset | None,
 ) -> tuple[FoldFiles, FoldResult]:
     """Train in a process of its own, which writes the files and checkpoints itself."""
     from fer_demo.cli import show_warning
@@ -142,7 +162,7 @@ def _train_in_process(
     tc.backend(backend)
     tc.set_threads(threads)
     _end_with_parent()
-    return files, train(dataset, protocol, files, tc.Progress())
+    return files, train(dataset, protocol, files, tc.Progress(), extra)
 
 
 @cache

@@ -8,12 +8,13 @@ import numpy as np
 
 import tinycnn as tc
 from fer_demo import report
-from fer_demo.crossval import FoldResult, summarise
+from fer_demo.crossval import summarise
 from fer_demo.data import EMOTIONS, Dataset
 from fer_demo.errors import DataError
 from fer_demo.fold_files import remove_folds
 from fer_demo.models import MODELS
 from fer_demo.training import describe_data
+from fer_demo.trial import FoldResult
 from tinycnn.sealed import check_belongs
 
 
@@ -25,13 +26,21 @@ class Record:
         dataset: N faces.
         names: of the models.
         protocol: how they are run, as `results.json` has it.
+        extra: more faces that they are trained on.
 
     Attributes:
         results: what `results.json` holds; see `fer_demo.report.results`.
         folds: folder of the folds' files.
     """
 
-    def __init__(self, out: Path, dataset: Dataset, names: list[str], protocol: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        out: Path,
+        dataset: Dataset,
+        names: list[str],
+        protocol: dict[str, Any],
+        extra: Dataset | None = None,
+    ) -> None:
         self._out, self._path, self._dataset = out, out / "results.json", dataset
         self.folds = out / "folds"
         self._finished: dict[str, dict[int, FoldResult]] = {name: {} for name in names}
@@ -42,6 +51,7 @@ class Record:
             "finished": False,
             "protocol": protocol,
             "data": describe_data(dataset),
+            "extra": None if extra is None else describe_data(extra),
             "environment": report.environment(),
             "models": {},
         }
@@ -76,7 +86,7 @@ class Record:
         self._finished[name][fold] = result
         self._probabilities[name][indices[1]] = result.probabilities
         found = [result for _, result in sorted(self._finished[name].items())]
-        models = self.results["models"] | {name: summarise(self._dataset, name, found)}
+        models = self.results["models"] | {name: summarise(name, found)}
         # In the order of the names, whichever fold is finished first.
         self.results["models"] = {name: models[name] for name in self._finished if name in models}
         self._write()
@@ -109,4 +119,5 @@ def _identity(results: report.Results) -> dict[str, Any]:
     """Return what must be equal for one run to go on with another's folds."""
     any_number = ("threads", "workers")
     protocol = {name: value for name, value in results["protocol"].items() if name not in any_number}
-    return {**protocol, "data": results["data"].get("sha256")}
+    extra = results.get("extra") or {}
+    return {**protocol, "data": results["data"].get("sha256"), "extra": extra.get("sha256")}

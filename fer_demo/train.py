@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from rich.console import Console
 
 import tinycnn as tc
 from fer_demo import cli, data
+from fer_demo.data.extra import load_extra, with_extra
 from fer_demo.display import Display
 from fer_demo.distillation import Teaching
 from fer_demo.metrics import fold_metrics
@@ -42,6 +44,8 @@ def main(
     validation: Annotated[
         str, typer.Option(metavar="PART", help="To score on: a share, such as 0.1, or PublicTest.")
     ] = "0",
+    extra: cli.Extra = None,
+    keep_copies_together: cli.KeepCopiesTogether = False,
     teacher: Annotated[
         list[str] | None, typer.Option(metavar="FILE", help="Weights to learn from too; may be repeated.")
     ] = None,
@@ -65,7 +69,7 @@ def main(
     console = Console()
     if backend is not None:
         tc.backend(backend)
-    dataset = data.load(source)
+    dataset, more = data.load(source), load_extra(extra or ())
     teaching = Teaching(tuple(teacher), teacher_share, teacher_temperature) if teacher else None
     options: dict[str, Any] = {
         "model": str(model),
@@ -74,7 +78,9 @@ def main(
         "seed": seed,
         "batch_size": batch_size or default_batch_size(RECIPES[recipe], len(dataset)),
         "validation": validation,
+        "keep_copies_together": keep_copies_together,
         "data": dataset.sha256,
+        "extra": more and more.sha256,
         "teacher": teaching and teaching.describe(),
         "backend": tc.backend_name(),
     }
@@ -89,13 +95,14 @@ def main(
             f"{cli.resuming('fer_demo.train')}. To start over, delete it or choose another --out"
         )
     out.parent.mkdir(parents=True, exist_ok=True)
-    metrics = _train(dataset, options, teaching, out, checkpoint, console)
+    metrics = _train(dataset, more, options, teaching, out, checkpoint, console)
     console.print("  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     console.print(f"Model: {out}", soft_wrap=True, markup=False)
 
 
 def _train(
     dataset: data.Dataset,
+    extra: data.Dataset | None,
     options: dict[str, Any],
     teaching: Teaching | None,
     out: Path,
@@ -104,17 +111,22 @@ def _train(
 ) -> dict[str, float]:
     """Train, score and save the model, and drop its checkpoint; return the scores."""
     name, epochs, seed = options["model"], options["epochs"], options["seed"]
-    training, held_out = hold_out(dataset, options["validation"], seed)
+    training, held_out = _parts(dataset, options, console)
     x, labels = dataset.images[training], dataset.labels[training]
+    if extra is not None:
+        x, labels = with_extra(dataset, training, held_out, extra)
+        left_out = len(training) + len(extra) - len(labels)
+        console.print(f"{left_out} of {len(extra)} extra faces left out: copies of held-out ones")
     rest = (dataset.images[held_out], dataset.labels[held_out]) if len(held_out) else None
     if teaching and rest:
         teaching.check_unseen(options)
-    with Display(console, 1, epochs * len(x)) as display:
+    recipe = RECIPES[options["recipe"]]
+    with Display(console, 1, epochs * len(recipe.shown(labels, seed))) as display:
         model, normalise, history = train_model(
             name,
             x,
             labels,
-            recipe=RECIPES[options["recipe"]],
+            recipe=recipe,
             epochs=epochs,
             batch_size=options["batch_size"],
             seed=seed,
@@ -131,6 +143,18 @@ def _train(
     save_model(model, out, normalise, dataset, metrics, options, history)
     checkpoint.remove()
     return metrics
+
+
+def _parts(dataset: data.Dataset, options: dict[str, Any], console: Console) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the faces to train on and of those held out."""
+    validation, seed = options["validation"], options["seed"]
+    parts = hold_out(dataset, validation, seed)
+    if not options["keep_copies_together"]:
+        return parts
+    together = hold_out(dataset, validation, seed, keep_copies_together=True)
+    moved = len(np.setxor1d(parts[1], together[1]))
+    console.print(f"{moved:,} faces moved to where their copies are")
+    return together
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import numpy as np
 
 import tinycnn as tc
 from fer_demo.data import EMOTIONS, USAGES, Dataset
+from fer_demo.data.duplicates import keep_together
 from fer_demo.errors import DataError
 from fer_demo.models import MODELS
 from fer_demo.preprocess import Normalisation
@@ -36,7 +37,9 @@ def default_batch_size(recipe: Recipe, images: int) -> int:
     return recipe.batch_size or (SMALL_BATCH if images < MANY_IMAGES else LARGE_BATCH)
 
 
-def hold_out(dataset: Dataset, validation: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def hold_out(
+    dataset: Dataset, validation: str, seed: int, keep_copies_together: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Return (training indices, held-out indices) of a data set, both in order.
 
     Args:
@@ -45,9 +48,10 @@ def hold_out(dataset: Dataset, validation: str, seed: int) -> tuple[np.ndarray, 
             "Training" are trained on. Or a share, "0" to "0.9": of each emotion the nearest whole number of
             faces to it, but never all of them.
         seed: says which faces make up a share.
+        keep_copies_together: all of them held out, or none; see `fer_demo.data.duplicates`.
 
     Raises:
-        ConfigError: `validation` is neither.
+        ConfigError: `validation` is neither, or copies cannot be kept together since it is a usage.
         DataError: the faces are not marked, or none is marked so.
     """
     if validation in USAGES[1:]:
@@ -57,6 +61,11 @@ def hold_out(dataset: Dataset, validation: str, seed: int) -> tuple[np.ndarray, 
             raise DataError(
                 f"{dataset.name}: found {len(parts[0])} faces marked {USAGES[0]} and {len(parts[1])} marked "
                 f"{validation}, expected both: hold out a share instead, such as --validation 0.1"
+            )
+        if keep_copies_together:
+            raise tc.ConfigError(
+                f"--keep-copies-together cannot move faces into or out of {validation}: hold out a share "
+                "instead, such as --validation 0.1"
             )
         return parts
     try:
@@ -70,6 +79,8 @@ def hold_out(dataset: Dataset, validation: str, seed: int) -> tuple[np.ndarray, 
         members = np.flatnonzero(dataset.labels == label)
         count = min(round(share * len(members)), len(members) - 1)
         held_out[rng.permutation(members)[:count]] = True
+    if keep_copies_together and held_out.any():
+        held_out = keep_together(held_out.astype(int), dataset.groups) == 1
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
@@ -109,7 +120,7 @@ def train_model(
 
     Args:
         name: a key of `MODELS`.
-        x: uint8, (N, 48, 48, 1); the normalisation is fitted on it.
+        x: uint8, (N, 48, 48, 1); the normalisation is fitted on it. The recipe may show some more often.
         labels: integers, (N,).
         recipe: how to train.
         epochs: passes over x.
@@ -121,16 +132,17 @@ def train_model(
         progress: hears of the training.
     """
     normalise, model = Normalisation.fit(x), MODELS[name](seed=seed)
+    shown = recipe.shown(labels, seed)
     history = model.fit(
-        x,
-        labels if targets is None else targets,
+        x[shown],
+        (labels if targets is None else targets)[shown],
         validation=validation,
         prepare=normalise,
         keep_best=False,
         checkpoint=checkpoint,
         seed=seed,
         progress=progress,
-        **recipe.fit_arguments(name, labels, epochs, batch_size),
+        **recipe.fit_arguments(name, labels[shown], epochs, batch_size),
     )
     return model, normalise, history
 

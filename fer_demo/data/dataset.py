@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -40,6 +41,16 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @cached_property
+    def groups(self) -> np.ndarray:
+        """(N,), the same number for faces that are copies of one another; see `fer_demo.data.duplicates`.
+
+        Takes seconds for tens of thousands of faces, once.
+        """
+        from fer_demo.data import duplicates  # which knows this module
+
+        return duplicates.groups(self.images)
 
     def class_counts(self) -> dict[str, int]:
         """How many images each emotion has, in the order of `EMOTIONS`."""

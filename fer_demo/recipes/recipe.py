@@ -9,7 +9,7 @@ import numpy as np
 
 import tinycnn as tc
 from fer_demo.augment import Augmentation
-from fer_demo.recipes.balance import class_weights
+from fer_demo.recipes.balance import class_weights, oversample
 from tinycnn.checks import check_positive, refuse
 
 
@@ -31,6 +31,8 @@ class Recipe:
         label_smoothing: share of each target that is spread evenly over the emotions.
         ema_decay: of a moving average of the weights, which the model ends with; None for the last weights.
         class_weights: let an image of a rare emotion count more in the loss.
+        oversample: how many times as often, at most, an image of a rare emotion is shown as others are:
+            1 for no more often, `math.inf` until every emotion is shown as often as the commonest.
     """
 
     name: str
@@ -43,13 +45,24 @@ class Recipe:
     label_smoothing: float = 0.0
     ema_decay: float | None = None
     class_weights: bool = False
+    oversample: float = 1
+
+    def shown(self, labels: np.ndarray, seed: int) -> np.ndarray:
+        """Return the images that every epoch shows, as indices (M,) into labels (N,).
+
+        Raises:
+            ConfigError: labels are no emotions, or `oversample` is below 1.
+        """
+        if self.oversample == 1:
+            return np.arange(len(labels))
+        return oversample(labels, np.random.default_rng((seed, 1)), self.oversample)
 
     def fit_arguments(self, model: str, labels: np.ndarray, epochs: int, batch_size: int) -> dict[str, Any]:
         """Return the keyword arguments of `model.fit` that the recipe decides, new objects each time.
 
         Args:
             model: its name, a key of `learning_rates`.
-            labels: (N,), of the images to train on.
+            labels: (N,), of the images that an epoch shows.
             epochs: passes over them.
             batch_size: images a step.
 

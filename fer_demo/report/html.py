@@ -39,13 +39,19 @@ def write_report(results: Results, figures: Mapping[str, Path], path: Path) -> P
         best=content.best_model(results["models"]),
         content=content,
         protocol=_facts("Protocol", results["protocol"]),
-        data=_facts("Data", {key: value for key, value in results["data"].items() if key != "class_counts"}),
+        data=_facts("Data", _told(results["data"])),
+        extra=_facts("Extra faces, trained on and never scored on", _told(results.get("extra") or {})),
         environment=_facts("Environment", results["environment"]),
         pictures={name: _data_uri(figure) for name, figure in figures.items()},
         paper=PAPER_ACCURACY,
     )
     replace_file(path, page.encode())
     return path
+
+
+def _told(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of a data set in words; how many images each emotion has is shown in a picture."""
+    return {key: value for key, value in data.items() if key != "class_counts"}
 
 
 def _facts(caption: str, facts: Mapping[str, Any]) -> TableContent:

@@ -3,16 +3,19 @@
 Scores lie between 0 and 1, durations are in seconds, and None stands for what is unknown. SPREAD is
 {"mean", "std", "folds": [one per fold]}, as `fer_demo.metrics.over_folds` makes it::
 
-    protocol     folds, epochs, seed, batch_size, recipe, learning_rate (one per model), details (of the
-                 recipe), normalisation, backend, threads (of one training; None on a cluster), workers
-                 (trainings at once, or the address of a cluster)
+    protocol     folds, epochs, seed, batch_size, recipe, keep_copies_together, faces_moved (into the folds
+                 of their copies), learning_rate (one per model), details (of the recipe), normalisation,
+                 backend, threads (of one training; None on a cluster), workers (trainings at once, or the
+                 address of a cluster)
     data         name, sha256, images, synthetic, class_counts: {emotion: count}
+    extra        the same of the faces that were only trained on, None where there were none
     environment  python, numpy, numba, tinycnn, opencv, platform, cpu, cores, commit
     models       {name: {
                      parameters, multiply_adds (of one image's forward pass), seconds,
                      images_per_second (in training),
                      accuracy, train_accuracy, gap (training minus held-out accuracy), macro_f1: SPREAD,
                      per_class: {emotion: {precision, recall, f1, support}},
+                     extra_left_out: one per fold, extra faces that are copies of held-out ones,
                      confusion: counts summed over folds, rows true, columns predicted,
                      history: one per fold, {loss, accuracy, val_loss, val_accuracy: [one per epoch]}}}
     seconds      wall time of the whole run

@@ -77,14 +77,14 @@ def test_too_few_of_an_emotion_is_an_error_with_numbers():
 def test_an_emotion_that_does_not_occur_is_no_obstacle(faces):
     kept = faces.labels != 1
     some = Dataset(faces.images[kept], faces.labels[kept], "no disgust", "0")
-    entry = summarise(some, "mini_xception", run_folds(some, "mini_xception"))
+    entry = summarise("mini_xception", run_folds(some, "mini_xception"))
     assert entry["per_class"]["disgust"] == {"precision": None, "recall": None, "f1": None, "support": 0}
 
 
 @pytest.mark.parametrize("name", PAPERS)
 def test_results_have_what_was_promised(faces, name):
     results = run_folds(faces, name)
-    entry = summarise(faces, name, results)
+    entry = summarise(name, results)
     assert len(entry["accuracy"]["folds"]) == len(entry["history"]) == 2
     assert entry["accuracy"]["mean"] == pytest.approx(np.mean(entry["accuracy"]["folds"]))
     assert np.sum(entry["confusion"]) == 140

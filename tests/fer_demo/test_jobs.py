@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 import tinycnn as tc
 from fer_demo import cli, cv
@@ -21,13 +22,15 @@ ROOT = str(Path(__file__).parents[2])
 PATIENCE = 120  # seconds, for machines that do much else
 FOLDS = 4
 CV = ["--data", "faces.csv", "--model", "mini_xception", "--backend", "numpy", "--batch-size", 8]
-CV += ["--folds", FOLDS, "--epochs", 4]
+CV += ["--folds", FOLDS, "--epochs", 4, "--extra", "more.csv", "--keep-copies-together"]
 
 
 def write_faces():
-    pixels = np.random.default_rng(0).integers(0, 256, (42, 48 * 48))
-    rows = [f"{i % 7},{' '.join(map(str, face))},Training" for i, face in enumerate(pixels)]
-    Path("faces.csv").write_text("\n".join(["emotion,pixels,Usage", *rows]) + "\n")
+    """42 faces, the last a copy of the first, and 3 more, one of them a copy too."""
+    pixels = np.random.default_rng(0).integers(0, 256, (44, 48 * 48))
+    for name, chosen in (("faces", [*range(41), 0]), ("more", [5, 42, 43])):
+        rows = [f"{i % 7},{' '.join(map(str, pixels[face]))},Training" for i, face in enumerate(chosen)]
+        Path(f"{name}.csv").write_text("\n".join(["emotion,pixels,Usage", *rows]) + "\n")
 
 
 def start(command, *arguments, **environment):
@@ -79,8 +82,15 @@ def numbers(out):
     return json.dumps(timeless(json.loads(Path(out, "results.json").read_text())))  # so order counts
 
 
+def content(path):
+    """A model's file without what a clock measured."""
+    info = tc.load_info(path)
+    del info["history"]["seconds"]
+    return info, {name: array.tobytes() for name, array in load_file(path).items()}
+
+
 def models(out):
-    return {path.name: path.read_bytes() for path in Path(out, "folds").glob("*.safetensors")}
+    return {path.name: content(path) for path in Path(out, "folds").glob("*.safetensors")}
 
 
 def assert_equal(out, whole):
@@ -151,6 +161,9 @@ def test_two_jobs_equal_one(whole):
     assert (code, error) == (0, "")
     assert output.count("accuracy 0.") >= FOLDS
     assert_equal("out", whole)
+    results = json.loads(Path("out", "results.json").read_text())
+    assert sum(results["models"]["mini_xception"]["extra_left_out"]) == 1
+    assert results["protocol"]["faces_moved"] == 1
 
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")

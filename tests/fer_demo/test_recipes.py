@@ -1,5 +1,6 @@
 """Every recipe trains, the default one as cross-validation does, and rare emotions can be made up for."""
 
+import math
 import pickle
 from collections import Counter
 from dataclasses import replace
@@ -16,6 +17,7 @@ from fer_demo.data.faces import synthetic_faces
 from fer_demo.models import MODELS, mini_xception
 from fer_demo.preprocess import Normalisation
 from fer_demo.recipes import RECIPES, class_weights, oversample
+from fer_demo.training import train_model
 from tinycnn.errors import ConfigError
 
 LABELS = np.repeat(np.arange(7), (10, 2, 10, 20, 12, 8, 12))
@@ -82,7 +84,7 @@ def test_cross_validation_does_what_the_recipe_says(faces, monkeypatch, name):
 
 def test_modern_is_what_it_says():
     arguments = RECIPES["modern"].fit_arguments("mini_xception", LABELS, epochs=3, batch_size=40)
-    expected = tc.Adam(tc.OneCycle(5e-3, steps=6), weight_decay=0.01)
+    expected = tc.SGD(tc.OneCycle(0.1, steps=6), momentum=0.9, nesterov=True, weight_decay=5e-3)
     assert arguments["optimizer"].config() == expected.config()
     assert arguments["loss"].label_smoothing == 0.1
     assert arguments["loss"].class_weights is None
@@ -90,6 +92,22 @@ def test_modern_is_what_it_says():
     assert repr(arguments["augment"]) == (
         "Compose(steps=(HorizontalFlip(p=0.5), Affine(degrees=10, scale=(0.9, 1.1), shift=4)))"
     )
+
+
+def test_oversampling_shows_rare_emotions_more_often_and_trains_on_them(faces, monkeypatch):
+    monkeypatch.setitem(MODELS, "mini_xception", small_model)
+    batches = []
+    spy = replace(
+        RECIPES["paper"], oversample=math.inf, augment=lambda x, rng: batches.extend(x[:, 0, 0, 0]) or x
+    )
+    some = np.flatnonzero(np.isin(faces.labels, (0, 1, 3)))
+    images, labels = faces.images[some], faces.labels[some]
+    images[:, 0, 0, 0] = labels
+    train_model("mini_xception", images, labels, recipe=spy, epochs=1, batch_size=16, seed=0)
+    most = np.bincount(labels).max()
+    assert np.bincount(batches).tolist() == [most, most, 0, most]
+    assert spy.shown(labels, 0).tolist() != spy.shown(labels, 1).tolist()
+    np.testing.assert_array_equal(RECIPES["paper"].shown(labels, 0), np.arange(len(labels)))
 
 
 def test_the_paper_keeps_its_learning_rate_and_its_last_weights():
@@ -108,7 +126,7 @@ def test_another_optimiser_and_schedule_fit_into_a_recipe():
     )
     arguments = recipe.fit_arguments("alexnet", LABELS, epochs=2, batch_size=74)
     assert arguments["optimizer"].momentum == 0.9
-    assert arguments["optimizer"].schedule == tc.Cosine(1e-3, steps=2, warmup=1)
+    assert arguments["optimizer"].schedule == tc.Cosine(0.01, steps=2, warmup=1)
     np.testing.assert_array_equal(arguments["loss"].class_weights, class_weights(LABELS))
     assert " at 0x" not in repr(recipe)
 
