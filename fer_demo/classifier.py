@@ -29,6 +29,9 @@ class EmotionClassifier:
         path: the file.
         name: the file's, without its ending.
         info: all that the file says beside its weights; see `tinycnn.load_info`.
+        model: the network, to look into; its outputs are in the order that the file has.
+        columns: which of its outputs each of `EMOTIONS` is.
+        normalise: makes of uint8 (N, 48, 48, 1) what the network takes.
         temperature: what logits are divided by, so that of the faces of which it is 80 % sure, 80 % are
             right; see `fer_demo.calibration`. 1 in files that have none.
 
@@ -44,16 +47,16 @@ class EmotionClassifier:
             refuse("weights", str(weights), f"a file, or one of {', '.join(SHIPPED)}")
         self.name, self.flip_average = self.path.stem, flip_average
         self.info = tc.load_info(self.path)
-        model = tc.load(self.path).astype(np.float32)
+        self.model = tc.load(self.path).astype(np.float32)
         try:
-            self._columns = _columns(model, self.info.get("labels"))
-            self._normalise = _normalisation(self.info.get("preprocessing"))
+            self.columns = _columns(self.model, self.info.get("labels"))
+            self.normalise = _normalisation(self.info.get("preprocessing"))
             self.temperature = _temperature(self.info.get("calibration"))
         except tc.ConfigError as error:
             raise tc.FileFormatError(
                 f"{self.path}: {error}; train a model with python -m fer_demo.train"
             ) from error
-        self._network = tc.compile_for_inference(model)
+        self._network = tc.compile_for_inference(self.model)
 
     def __call__(self, faces: np.ndarray) -> np.ndarray:
         """Return probabilities, float32 (N, 7), in the order of `EMOTIONS`.
@@ -77,8 +80,8 @@ class EmotionClassifier:
         return probabilities
 
     def _probabilities(self, faces: np.ndarray) -> np.ndarray:
-        batches = [self._network(self._normalise(faces[i : i + 64])) for i in range(0, len(faces), 64)]
-        return temper(np.concatenate(batches)[:, self._columns], self.temperature)
+        batches = [self._network(self.normalise(faces[i : i + 64])) for i in range(0, len(faces), 64)]
+        return temper(np.concatenate(batches)[:, self.columns], self.temperature)
 
 
 def _columns(model: tc.Sequential, labels: Any) -> list[int]:
