@@ -11,7 +11,7 @@ project = "tinycnn"
 author = "the tinycnn authors"
 release = __version__
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "mathml"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "formulas"]
 exclude_patterns = ["_build", "_ext"]
 
 # Text and notebooks are Markdown (MyST); a page that begins with a kernel's name is run.
@@ -36,7 +36,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "tinycnn"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-html_math_renderer = "mathml"
+html_math_renderer = "outlines"
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {

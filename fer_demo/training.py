@@ -18,7 +18,7 @@ from fer_demo.recipes import Recipe
 from tinycnn.checks import refuse
 
 #: A small data set needs small batches, to make enough steps in a few epochs; large ones are faster.
-SMALL_BATCH, LARGE_BATCH, MANY_IMAGES = 24, 128, 5000
+SMALL_BATCH, LARGE_BATCH, MANY_IMAGES = 24, 32, 5000
 
 
 def describe_data(dataset: Dataset) -> dict[str, Any]:

@@ -1,0 +1,64 @@
+"""What the network sees in a face: the maps that each of its blocks makes, and where the evidence is."""
+
+import numpy as np
+
+from fer_demo.classifier import EmotionClassifier
+from fer_demo.data.dataset import EMOTIONS, IMAGE_SIZE
+from tinycnn.explain import feature_maps, grad_cam
+from tinycnn.layers import Conv2D, DepthwiseConv2D, Residual, SeparableConv2D, Sequential
+
+#: A block begins with one of these, and goes on with norms, ReLUs and pooling.
+_BEGINNINGS = (Conv2D, DepthwiseConv2D, SeparableConv2D, Residual, Sequential)
+#: So many percent of the darkest and of the brightest numbers of a block are all black or all white.
+_CLIPPED = 1
+
+
+def blocks_of(model: Sequential) -> dict[str, str]:
+    """Return the blocks whose output is a map: name of the first layer -> path of the last one."""
+    blocks: dict[str, str] = {}
+    shape, name = (IMAGE_SIZE, IMAGE_SIZE, 1), ""
+    for path, layer in model.children().items():
+        shape = layer.output_shape(shape)
+        if isinstance(layer, _BEGINNINGS):
+            name = path
+        if len(shape) == 3 and shape[0] > 1:
+            blocks[name or path] = path
+    return blocks
+
+
+def block_maps(classifier: EmotionClassifier, face: np.ndarray) -> dict[str, np.ndarray]:
+    """Return each block's maps, uint8 (C, h, w), by name of the block.
+
+    All maps of a block share one scale, from black, its least numbers, to white, its greatest.
+
+    Args:
+        classifier: has the network.
+        face: uint8, (48, 48).
+    """
+    blocks = blocks_of(classifier.model)
+    outputs = feature_maps(classifier.model, _input(classifier, face), blocks.values())
+    return {name: _to_grey(outputs[path][0].transpose(2, 0, 1)) for name, path in blocks.items()}
+
+
+def evidence(classifier: EmotionClassifier, face: np.ndarray) -> np.ndarray:
+    """Return where in a face the evidence for each of `EMOTIONS` is, by Grad-CAM: uint8, (7, 48, 48).
+
+    All seven share one scale, from 0, none, to 255, the most that there is for any of them.
+
+    Args:
+        classifier: has the network.
+        face: uint8, (48, 48).
+    """
+    seven = np.repeat(_input(classifier, face), len(EMOTIONS), axis=0)
+    heat = grad_cam(classifier.model, seven, np.array(classifier.columns), upsample=True)
+    return np.rint(heat * (255 / max(heat.max(), 1e-12))).astype(np.uint8)
+
+
+def _input(classifier: EmotionClassifier, face: np.ndarray) -> np.ndarray:
+    return classifier.normalise(face[np.newaxis, :, :, np.newaxis])
+
+
+def _to_grey(maps: np.ndarray) -> np.ndarray:
+    least, greatest = np.percentile(maps, [_CLIPPED, 100 - _CLIPPED])
+    scaled = (maps - least) * (255 / max(greatest - least, 1e-12))
+    return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
