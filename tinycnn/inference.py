@@ -34,6 +34,13 @@ from tinycnn.layers import (
 )
 from tinycnn.layers.base import Shape, behaves_as
 
+#: What runs a model's inference on a batch.
+Plan = Callable[[Layer, np.ndarray], np.ndarray]
+#: By backend, and an image's shape and dtype.
+Plans = dict[tuple[str, Shape, np.dtype], Plan]
+#: For more sizes than this the plan of the oldest is given up: each may hold all weights in another order.
+MOST_PLANS = 8
+
 
 class Prepared:
     """A network for inference alone, made by `compile_for_inference`: call it with a batch.
@@ -42,12 +49,12 @@ class Prepared:
 
     Args:
         model: is not copied, but weights are read when the first batch of a size comes.
-        images: how many are to come in all, if that is known.
+        plans: made by an earlier one for the same model with the same weights.
     """
 
-    def __init__(self, model: Layer, images: int | None = None) -> None:
-        self._model, self._images = model, images
-        self._plans: dict[tuple[str, Shape, np.dtype], Callable[[np.ndarray], np.ndarray]] = {}
+    def __init__(self, model: Layer, plans: Plans | None = None) -> None:
+        self._model = model
+        self._plans: Plans = {} if plans is None else plans
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Return the network's output for a batch: (N, K) for a classifier, a new array each time.
@@ -62,22 +69,25 @@ class Prepared:
         plan = None
         if isinstance(x, np.ndarray) and x.ndim and len(x):
             plan = self._plans.get((backend_name(), x.shape[1:], x.dtype))
-        return (plan or self._new_plan(x))(x)
+        return (plan or self._new_plan(x))(self._model, x)
 
-    def _new_plan(self, x: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        plan: Callable[[np.ndarray], np.ndarray]
+    def _new_plan(self, x: np.ndarray) -> Plan:
+        plan: Plan
         try:
-            plan = _Plan(_Walk(self._model, x), x, self._images)
+            plan = _Plan(_Walk(self._model, x), x)
         except _NoRuleError:
-            plan = self._layer_by_layer
+            plan = _layer_by_layer
         if isinstance(x, np.ndarray):
             self._plans[backend_name(), x.shape[1:], x.dtype] = plan
+        for oldest in [*self._plans][:-MOST_PLANS]:
+            self._plans.pop(oldest, None)
         return plan
 
-    def _layer_by_layer(self, x: np.ndarray) -> np.ndarray:
-        with one_thread_pool():
-            y = self._model.forward(x)
-        return y.copy() if np.may_share_memory(x, y) else y
+
+def _layer_by_layer(model: Layer, x: np.ndarray) -> np.ndarray:
+    with one_thread_pool():
+        y = model.forward(x)
+    return y.copy() if np.may_share_memory(x, y) else y
 
 
 def compile_for_inference(model: Layer) -> Prepared:
@@ -271,9 +281,9 @@ def _no_rule(walk: _Walk, layer: Layer, x: _Value) -> _Value:
 class _Plan:
     """What a backend makes of the steps, for inputs of one shape and dtype."""
 
-    def __init__(self, walk: _Walk, x: np.ndarray, images: int | None) -> None:
+    def __init__(self, walk: _Walk, x: np.ndarray) -> None:
         self._in, self._out = _as_map(x.shape[1:]), walk.result.like.shape[1:]
-        self._run = active().prepare_steps(walk.steps, self._in, x.dtype, images)
+        self._run = active().prepare_steps(walk.steps, self._in, x.dtype)
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
+    def __call__(self, model: Layer, x: np.ndarray) -> np.ndarray:
         return self._run(np.ascontiguousarray(x).reshape(len(x), *self._in)).reshape(len(x), *self._out)

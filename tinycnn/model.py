@@ -10,6 +10,7 @@ from tinycnn.checks import check_shape
 from tinycnn.errors import ConfigError
 from tinycnn.html import model_tree
 from tinycnn.layers.base import Layer, Shape
+from tinycnn.reuse import Kept
 from tinycnn.summary import summary
 from tinycnn.train import Evaluation, History, Prepare
 
@@ -42,10 +43,15 @@ class Sequential(layers.Sequential):
         self, layers: Sequence[Layer] | Mapping[str, Layer], input_shape: Sequence[int] | None = None
     ) -> None:
         super().__init__(layers)
+        self._kept = Kept()
         self.input_shape: Shape | None = None
         if input_shape is not None:
             self.input_shape = check_shape(input_shape, "input_shape")
             self.output_shape(self.input_shape)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle takes along: all but what was made ready for inference."""
+        return {**vars(self), "_kept": Kept()}
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

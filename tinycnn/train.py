@@ -13,13 +13,13 @@ from tinycnn.checkpoint import Checkpoint, kept
 from tinycnn.checks import check_positive, refuse
 from tinycnn.errors import DTypeError, NonFiniteError, ShapeError
 from tinycnn.finite import Undo, all_finite, diagnosis
-from tinycnn.inference import Prepared
 from tinycnn.kernels import one_thread_pool
 from tinycnn.kernels.memory import Arena, recycled_memory
 from tinycnn.layers import Sequential, Softmax
 from tinycnn.losses import SoftmaxCrossEntropy
 from tinycnn.optimizers import Adam, Optimizer
 from tinycnn.progress import Bar, Progress
+from tinycnn.reuse import Kept
 from tinycnn.run import Evaluation, History, Run, identity
 
 #: Turns a batch as stored, such as uint8 pixels, into the array the model takes.
@@ -176,19 +176,18 @@ def predict(
 ) -> np.ndarray:
     """Return the model's outputs for x (N, ...), computed batch by batch: an array of its own, (N, K).
 
+    The first call prepares the model for inference, and later ones do if anything in it has changed since;
+    until then the model keeps a copy of its weights, and one in the order in which they are read.
+
     Raises:
         ShapeError, DTypeError: x does not fit the model, or `prepare` makes more or fewer images of it.
         ConfigError: the batch size is no whole number of at least 1.
     """
-    check_positive(batch_size=batch_size)
     if not isinstance(x, np.ndarray):
         raise DTypeError(f"predict: expected a NumPy array of images, found {type(x).__name__}")
     if x.ndim == 0 or len(x) == 0:
         raise ShapeError(f"predict: expected at least one image, found shape {x.shape}")
-    batches = range(0, len(x), batch_size)
-    with one_thread_pool():
-        network = Prepared(model, len(x))
-        return np.concatenate([network(_prepared(x[i : i + batch_size], prepare)) for i in batches])
+    return _outputs(model, model, x, batch_size, prepare)
 
 
 def evaluate(
@@ -207,9 +206,21 @@ def evaluate(
         ShapeError, DTypeError, ConfigError: the data do not fit the model.
     """
     _check_data(x, labels)
-    logits = predict(logit_layers(model), x, batch_size, prepare)
+    logits = _outputs(model, logit_layers(model), x, batch_size, prepare)
     loss, _ = SoftmaxCrossEntropy()(logits, labels)
     return Evaluation(loss, _accuracy(logits, labels), len(labels))
+
+
+def _outputs(
+    model: Sequential, body: Sequential, x: np.ndarray, batch_size: int, prepare: Prepare | None
+) -> np.ndarray:
+    """Return the outputs of `body`, the model or a part of it, for x (N, ...)."""
+    check_positive(batch_size=batch_size)
+    kept = getattr(model, "_kept", None) or Kept()
+    batches = range(0, len(x), batch_size)
+    with one_thread_pool():
+        network = kept.prepared(model, body)
+        return np.concatenate([network(_prepared(x[i : i + batch_size], prepare)) for i in batches])
 
 
 def _accuracy(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -20,28 +20,28 @@ from tinycnn.kernels.jit.team import CHUNKS, DONE, begin, done, finish, share_ca
 from tinycnn.kernels.memory import scratch
 from tinycnn.kernels.steps import Step, run_steps
 
-#: Weights of more elements than this (AlexNet's, not mini-Xception's) are not copied into another order for
-#: fewer images than the first number, and not read again for every block of a batch of the second or more:
-#: then the kernels of training, one after another, are quicker.
-HEAVY, FEW, MANY = 1 << 20, 8, 16
+#: Batches of at least the second number are not run in blocks through more weights than the first (AlexNet,
+#: not mini-Xception), which each block would read again: the kernels of training are quicker, one by one.
+HEAVY, MANY = 1 << 20, 16
 
 
 def prepare_steps(
-    steps: Sequence[Step], shape: tuple[int, ...], dtype: np.dtype, images: int | None = None
+    steps: Sequence[Step], shape: tuple[int, ...], dtype: np.dtype
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function of x (N, H, W, C) that gives the last step's result; see the reference."""
     layout = layout_of(steps, shape, dtype)
-    heavy = layout.length > HEAVY
-    if heavy and images is not None and not FEW <= images < MANY:
-        return lambda x: _one_by_one(steps, x)
-    weights, p, block, size = layout.pack(steps, dtype), layout.program, layout.block, layout.size
+    p, block, size = layout.program, layout.block, layout.size
+
+    @cache
+    def weights() -> np.ndarray:
+        return layout.pack(steps, dtype)
 
     @cache
     def pieces_for(images: int) -> int:
         return int((-(-images * p["oh"] // p["rows"]) * -(-p["o"] // p["channels"])).sum())
 
     def run(x: np.ndarray) -> np.ndarray:
-        if heavy and len(x) >= MANY:
+        if layout.length > HEAVY and len(x) >= MANY:
             return _one_by_one(steps, x)
         n, y = len(x), np.empty((len(x), *layout.out), dtype)
         if not x.flags.writeable:  # to compiled code a type of its own
@@ -52,7 +52,7 @@ def prepare_steps(
             common = scratch(length, dtype, "inference")
         else:
             chunks, common, own = -(-n // block), np.empty(0, dtype), length + own
-        arguments = (x.reshape(-1), y.reshape(-1), p, weights, common, n, length, size)
+        arguments = (x.reshape(-1), y.reshape(-1), p, weights(), common, n, length, size)
         share_call(_run, arguments, (own, dtype), chunks, n * size)
         return y
 

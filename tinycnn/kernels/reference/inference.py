@@ -9,7 +9,7 @@ from tinycnn.kernels.steps import Step, run_steps
 
 
 def prepare_steps(
-    steps: Sequence[Step], shape: tuple[int, ...], dtype: np.dtype, images: int | None = None
+    steps: Sequence[Step], shape: tuple[int, ...], dtype: np.dtype
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function of x (N, H, W, C) that gives the last step's result, a new array.
 
@@ -17,6 +17,5 @@ def prepare_steps(
         steps: what to do; see `Step`.
         shape: (H, W, C).
         dtype: of the input and of all weights.
-        images: how many are to come in all, if that is known: few are not worth much preparation.
     """
     return lambda x: run_steps(steps, x, sys.modules["tinycnn.kernels.reference"])
