@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 import tinycnn as tc
-from fer_demo.calibration import temper
 from fer_demo.classifier import SHIPPED, EmotionClassifier
 from fer_demo.data.dataset import USAGES
 from tinycnn.checks import is_number, refuse
