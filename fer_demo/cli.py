@@ -32,6 +32,7 @@ class RecipeName(StrEnum):
     default = "default"
     paper = "paper"
     modern = "modern"
+    small = "small"
 
 
 class ModelName(StrEnum):
@@ -64,7 +65,9 @@ Detect = Annotated[
         "find it in all but those of 48x48 pixels, which are faces already.",
     ),
 ]
-RecipeOption = Annotated[RecipeName, typer.Option("--recipe", metavar="NAME", help="default, paper, modern.")]
+RecipeOption = Annotated[
+    RecipeName, typer.Option("--recipe", metavar="NAME", help="default, paper, modern, small.")
+]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="Of all that is random.")]
 BatchSize = Annotated[int | None, typer.Option(min=1, metavar="N", help="Images a step.")]
 BackendOption = Annotated[Backend | None, typer.Option(help="numba where installed, otherwise numpy.")]

@@ -17,7 +17,8 @@ from fer_demo.preprocess import Normalisation
 from fer_demo.recipes import Recipe
 from tinycnn.checks import refuse
 
-#: A small data set needs small batches, to make enough steps in a few epochs; large ones are faster.
+#: Small batches make more steps in a few epochs, and the fewer the images the more that counts; larger ones
+#: take less time an image.
 SMALL_BATCH, LARGE_BATCH, MANY_IMAGES = 24, 32, 5000
 
 
