@@ -78,6 +78,19 @@ Extra = Annotated[
 KeepCopiesTogether = Annotated[bool, typer.Option("--keep-copies-together", help="Of a face, in one part.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with --out.")]
 CheckpointEvery = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Between checkpoints.")]
+Weights = Annotated[
+    str, typer.Option(metavar="NAME|FILE", help="mini_xception, compact, or a file of your own.")
+]
+Faces = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|FILE",
+        help="How to find faces: haar, haar_alt, profile, a cascade's .xml, or YuNet's .onnx file.",
+    ),
+]
+Unsure = Annotated[
+    float, typer.Option(min=0, max=1, metavar="P", help='Label below this probability "unsure".')
+]
 
 
 def resuming(module: str) -> str:

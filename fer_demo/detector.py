@@ -1,7 +1,9 @@
 """From a picture to its faces and what they express: `fer_demo.EmotionDetector`."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -9,14 +11,26 @@ import numpy as np
 import tinycnn as tc
 from fer_demo.classifier import EmotionClassifier
 from fer_demo.data.dataset import EMOTIONS, IMAGE_SIZE
-from fer_demo.data.images import Box, cut_face, read_colour, square_around, to_grey
+from fer_demo.data.images import Box, read_colour, square_around, to_grey
 from fer_demo.detection import FaceDetector
 from fer_demo.detection.cascades import CascadeDetector
+from fer_demo.detection.eyes import cut_upright, tilt
 from fer_demo.errors import DataError
 from tinycnn.checks import is_number, refuse
 
+if TYPE_CHECKING:
+    from fer_demo.results import Result
+
 #: What a face is called if no emotion is probable enough.
 UNSURE = "unsure"
+
+
+class Cut(NamedTuple):
+    """What is cut out of a picture for the network; see `Face`."""
+
+    box: Box
+    crop: np.ndarray
+    tilt: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +42,15 @@ class Face:
         probabilities: float32, (7,), in the order of `EMOTIONS`.
         crop: uint8, (48, 48): what the network saw.
         unsure: the least probability of an emotion that the face is labelled with.
+        tilt: degrees by which the head was turned back to be upright in the crop; see
+            `fer_demo.detection.eyes`.
     """
 
     box: Box
     probabilities: np.ndarray
     crop: np.ndarray
     unsure: float = 0.0
+    tilt: float = 0.0
 
     @property
     def emotions(self) -> dict[str, float]:
@@ -64,6 +81,7 @@ class EmotionDetector:
         faces: how to find faces; frontal ones by OpenCV's Haar cascade if None.
         unsure: the least probability of an emotion that a face is labelled with, from 0 to 1.
         flip_average: see `fer_demo.classifier.EmotionClassifier`.
+        align: set tilted heads upright where both eyes are found.
 
     Attributes:
         classifier: what tells emotions.
@@ -80,12 +98,13 @@ class EmotionDetector:
         faces: FaceDetector | None = None,
         unsure: float = 0.4,
         flip_average: bool = False,
+        align: bool = True,
     ) -> None:
         if not is_number(unsure) or not 0 <= unsure <= 1:
             refuse("unsure", unsure, "a number from 0 to 1")
         self.classifier = EmotionClassifier(weights, flip_average)
         self.find_faces: FaceDetector = CascadeDetector() if faces is None else faces
-        self.unsure = unsure
+        self.unsure, self.align = unsure, align
 
     def faces(self, image: str | Path | np.ndarray) -> list[Face]:
         """Return the faces of a picture, the largest first.
@@ -108,12 +127,25 @@ class EmotionDetector:
             picture: uint8, (H, W) or (H, W, 3), not empty.
             boxes: around the faces; they may reach beyond the picture.
         """
+        return self.read(self.cut(picture, boxes))
+
+    def cut(self, picture: np.ndarray, boxes: list[Box]) -> list[Cut]:
+        """Cut out what is in the boxes; the first half of `classify`."""
         grey = to_grey(picture)
-        crops = [cut_face(grey, box) for box in boxes]
-        squares = [square_around(box, grey.shape) for box in boxes]
-        stacked = np.array(crops, np.uint8).reshape(-1, IMAGE_SIZE, IMAGE_SIZE, 1)
-        found = zip(squares, self.classifier(stacked), crops, strict=True)
-        return [Face(box, probabilities, crop, self.unsure) for box, probabilities, crop in found]
+        tilts = [tilt(grey, box) if self.align else 0.0 for box in boxes]
+        return [
+            Cut(square_around(box, grey.shape), cut_upright(grey, box, angle), angle)
+            for box, angle in zip(boxes, tilts, strict=True)
+        ]
+
+    def read(self, cuts: list[Cut]) -> list[Face]:
+        """Ask the network about all of them at once; the second half of `classify`."""
+        crops = np.array([crop for _, crop, _ in cuts], np.uint8)
+        answers = self.classifier(crops.reshape(-1, IMAGE_SIZE, IMAGE_SIZE, 1))
+        return [
+            Face(box, probabilities, crop, self.unsure, angle)
+            for (box, crop, angle), probabilities in zip(cuts, answers, strict=True)
+        ]
 
     def detect_emotions(self, image: str | Path | np.ndarray) -> list[dict]:
         """Return ``[{"box": [left, top, width, height], "emotions": {"angry": 0.01, ...}}, ...]``.
@@ -132,6 +164,19 @@ class EmotionDetector:
         """Return the largest face's most probable emotion and its probability; two None without a face."""
         faces = self.faces(image)
         return (faces[0].emotion, faces[0].confidence) if faces else (None, None)
+
+    def analyze(self, path: str | Path) -> Iterator["Result"]:
+        """Yield what is in a picture, in each frame of a video, or in all that is in a folder.
+
+        `fer_demo.results.to_pandas` makes a table of them.
+
+        Raises:
+            DataError: there is no such file, or it is damaged; see `fer_demo.media.analyse`.
+        """
+        from fer_demo.media import analyse, find_media
+
+        for file in find_media([Path(path)]):
+            yield from analyse(self, file)
 
 
 def as_picture(image: str | Path | np.ndarray) -> np.ndarray:

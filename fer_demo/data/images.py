@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from fer_demo.data.dataset import IMAGE_SIZE
+from fer_demo.errors import DataError
 
 #: No image's file is larger. How many pixels OpenCV unpacks is limited too; see `fer_demo.__init__`.
 MAX_BYTES = 1 << 28
@@ -43,6 +44,20 @@ def _read(path: Path, flags: int) -> np.ndarray | str:
     except cv2.error as error:
         return "it claims too many pixels" if "CV_IO_MAX_IMAGE" in str(error) else "damaged, or no image"
     return "damaged, or no image" if image is None else image
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write a picture, uint8 (H, W) or (H, W, 3), in the format that the name's ending says.
+
+    Raises:
+        DataError: OpenCV knows no such format.
+        OSError: the file cannot be written.
+    """
+    try:
+        _, content = cv2.imencode(path.suffix, image)
+    except cv2.error as error:
+        raise DataError(f"{path}: expected a name that ends in .png, .jpg or another format") from error
+    content.tofile(path)  # not cv2.imwrite, which cannot open every name on Windows
 
 
 def to_grey(image: np.ndarray) -> np.ndarray:

@@ -11,32 +11,80 @@ from fer_demo.data.images import Box, to_grey
 from fer_demo.errors import DataError
 from tinycnn.checks import is_number, refuse
 
-#: Files by the name that a user gives, and the side of their windows, the smallest face that they know.
+#: OpenCV's files by the names that a user gives.
 CASCADES = {
     "haar": "haarcascade_frontalface_default.xml",
     "haar_alt": "haarcascade_frontalface_alt2.xml",
-    "haar_profile": "haarcascade_profileface.xml",
+    "profile": "haarcascade_profileface.xml",
     "lbp": "lbpcascade_frontalface_improved.xml",
     "lbp_profile": "lbpcascade_profileface.xml",
 }
+#: Cascades that know faces which look to the picture's left, and must be shown the mirror image, too.
+ONE_SIDED = ("profile", "lbp_profile")
 #: Pictures with a longer side are searched at this size: faces are large in them, and time is saved.
 LONGEST_SIDE = 640
-#: Where OpenCV's wheels and Linux distributions keep cascades; wheels have those of the Haar kind alone.
+#: Where OpenCV's packages keep cascades: Python's have those of the Haar kind alone, Linux's all of them.
 _FOLDERS = (
     Path(cv2.__file__).parent / "data",
-    Path("/usr/share/opencv4/haarcascades"),
-    Path("/usr/share/opencv4/lbpcascades"),
-    Path("/usr/local/share/opencv4/haarcascades"),
-    Path("/usr/local/share/opencv4/lbpcascades"),
+    *Path("/usr/share/opencv4").glob("*cascades"),
+    *Path("/usr/local/share/opencv4").glob("*cascades"),
 )
 
 
+class Cascade:
+    """One of OpenCV's cascades, which may be used by several threads.
+
+    Args:
+        file: an XML file, or the name of one that is among OpenCV's.
+
+    Raises:
+        ConfigError: there is no such file.
+        DataError: it is no cascade.
+    """
+
+    def __init__(self, file: str | Path) -> None:
+        self._file = next((folder / file for folder in _FOLDERS if (folder / file).is_file()), Path(file))
+        if not self._file.is_file():
+            refuse("cascade", str(file), "a file of cascades; this OpenCV has none of that name")
+        self._local = threading.local()
+        self._classifier()
+
+    def find(self, grey: np.ndarray, least: int, most: int = 0) -> list[tuple[int, int, int]]:
+        """Return left, top and side of whatever it finds.
+
+        Args:
+            grey: uint8, (H, W).
+            least: sides below so many pixels are not found.
+            most: nor sides above so many; 0 for no limit.
+        """
+        found = self._classifier().detectMultiScale(
+            grey, scaleFactor=1.1, minNeighbors=5, minSize=(least, least), maxSize=(most, most)
+        )
+        return [(int(x), int(y), int(side)) for x, y, side, _ in found]
+
+    def _classifier(self) -> cv2.CascadeClassifier:
+        """One for each thread: OpenCV's may not be shared."""
+        if not hasattr(self._local, "classifier"):
+            classifier = cv2.CascadeClassifier()
+            try:
+                loaded = classifier.load(str(self._file))
+            except cv2.error:
+                loaded = False
+            if not loaded:
+                raise DataError(
+                    f"{self._file}: is no cascade of OpenCV; expected an XML file such as {CASCADES['haar']}"
+                )
+            self._local.classifier = classifier
+        return self._local.classifier
+
+
 class CascadeDetector:
-    """Finds frontal faces, or profiles, with one of OpenCV's cascades.
+    """A `fer_demo.detection.FaceDetector` that finds frontal faces, or profiles, by a cascade.
 
     Args:
         cascade: a name in `CASCADES`, or a cascade's file.
-        margin: what is added to the box on each side, as a share of it; negative takes away.
+        margin: what is added to the box on each side, as a share of it; negative takes away. 0 is how
+            FER2013's faces were cut, and therefore best: see docs/application.md.
         min_size: the least side of a face, as a share of the picture's shorter side.
         longest_side: pictures are reduced to so many pixels before the search.
 
@@ -58,10 +106,9 @@ class CascadeDetector:
             refuse("min_size", min_size, "a number from 0 up to, but not including, 1")
         if type(longest_side) is not int or longest_side < 24:
             refuse("longest_side", longest_side, "a whole number of at least 24")
-        self._file = _file_of(cascade)
+        self._cascade = Cascade(CASCADES.get(str(cascade), cascade))
+        self._mirror = str(cascade) in ONE_SIDED
         self._margin, self._min_size, self._longest_side = margin, min_size, longest_side
-        self._local = threading.local()
-        self._cascade()
 
     def __call__(self, image: np.ndarray, /) -> list[Box]:
         """See `FaceDetector`. In pictures of `longest_side`, faces of fewer than 20 pixels are not found."""
@@ -72,45 +119,17 @@ class CascadeDetector:
             return []
         searched = grey if scale == 1 else cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
         least = round(self._min_size * min(size))
-        found = self._cascade().detectMultiScale(
-            searched, scaleFactor=1.1, minNeighbors=5, minSize=(least, least)
-        )
-        largest_first = sorted(((int(side), int(x), int(y)) for x, y, side, _ in found), reverse=True)
-        return [self._box(side * scale, x * scale, y * scale) for side, x, y in largest_first]
+        found = self._cascade.find(searched, least)
+        if self._mirror:
+            other = self._cascade.find(cv2.flip(searched, 1), least)
+            found += [(size[0] - x - side, y, side) for x, y, side in other]
+        largest_first = sorted(found, key=lambda square: square[2], reverse=True)
+        return [self._box(x * scale, y * scale, side * scale) for x, y, side in largest_first]
 
-    def _box(self, side: float, x: float, y: float) -> Box:
+    def _box(self, x: float, y: float, side: float) -> Box:
         margin = self._margin * side
         whole = round(side + 2 * margin)
         return round(x - margin), round(y - margin), whole, whole
-
-    def _cascade(self) -> cv2.CascadeClassifier:
-        """One for each thread: it may not be shared."""
-        if not hasattr(self._local, "cascade"):
-            self._local.cascade = _load(self._file)
-        return self._local.cascade
-
-
-def _load(file: Path) -> cv2.CascadeClassifier:
-    cascade = cv2.CascadeClassifier()
-    try:
-        loaded = cascade.load(str(file))
-    except cv2.error:
-        loaded = False
-    if not loaded:
-        raise DataError(f"{file}: is no cascade of OpenCV; expected an XML file such as {CASCADES['haar']}")
-    return cascade
-
-
-def _file_of(cascade: str | Path) -> Path:
-    name = CASCADES.get(str(cascade))
-    if name is None:
-        if not Path(cascade).is_file():
-            refuse("cascade", str(cascade), f"a file, or one of {', '.join(CASCADES)}")
-        return Path(cascade)
-    for folder in _FOLDERS:
-        if (folder / name).is_file():
-            return folder / name
-    refuse("cascade", str(cascade), f"a cascade that this OpenCV has; {name} is not in it, give its file")
 
 
 @cache

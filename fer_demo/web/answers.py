@@ -10,7 +10,7 @@ from fer_demo.classifier import EmotionClassifier
 from fer_demo.data.dataset import EMOTIONS
 from fer_demo.data.faces import draw_face
 from fer_demo.detector import EmotionDetector, Face
-from fer_demo.web.palette import COLOURS
+from fer_demo.palette import COLOURS
 from fer_demo.web.pictures import pixels
 from fer_demo.web.sight import block_maps, evidence
 

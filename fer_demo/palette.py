@@ -1,3 +1,5 @@
+"""One colour for each emotion, on every screen: Okabe and Ito's, which colour-blind people can tell apart."""
+
 COLOURS = {
     "angry": "#d55e00",
     "disgust": "#009e73",

@@ -1,0 +1,78 @@
+"""Copies of pictures and videos with their faces marked."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from fer_demo.data.dataset import display_name
+from fer_demo.data.images import write_image
+from fer_demo.errors import DataError
+from fer_demo.live.overlay import draw_faces
+from fer_demo.live.recorder import Recorder
+from fer_demo.results import Result
+
+#: Formats that copies keep; others become PNG files, and videos MP4.
+_KEPT = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
+
+
+class Annotator:
+    """Writes copies into a folder, laid out as the originals are.
+
+    Args:
+        folder: is made if it is not there; None to write nothing.
+        roots: files and folders that the originals were found in.
+    """
+
+    def __init__(self, folder: Path | None, roots: Iterable[Path]) -> None:
+        self._folder = folder
+        self._roots = [root for root in roots if root.is_dir()]
+        self._written: set[Path] = set()
+        self._recorder: Recorder | None = None
+
+    def add(self, picture: np.ndarray, result: Result, rate: float, path: Path) -> None:
+        """Write a picture's copy, or a frame of a video's.
+
+        Args:
+            picture: uint8, (H, W) or (H, W, 3).
+            result: what was found in it.
+            rate: frames a second of a video.
+            path: of the original.
+
+        Raises:
+            DataError: the copy would take the original's place.
+            DeviceError: OpenCV cannot write videos here.
+            OSError: the copy cannot be written.
+        """
+        if self._folder is None:
+            return
+        copy = picture.copy() if picture.ndim == 3 else cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)
+        draw_faces(copy, [(face, "") for face in result.faces])
+        if result.seconds is None:
+            target = self._target(path, path.suffix if path.suffix.lower() in _KEPT else ".png")
+            write_image(target, copy)
+            return
+        if self._recorder is None:
+            self._recorder = Recorder(self._target(path, ".mp4"), rate)
+        self._recorder.add(copy, result.seconds)
+
+    def end(self) -> None:
+        """Complete the copy of a video, if there is one under way."""
+        if self._recorder is not None:
+            self._recorder.close()
+            self._recorder = None
+
+    def _target(self, path: Path, ending: str) -> Path:
+        assert self._folder is not None
+        root = next((root for root in self._roots if path.is_relative_to(root)), path.parent)
+        target = (self._folder / path.relative_to(root)).with_suffix(ending)
+        stem, number = target.stem, 1
+        while target in self._written:  # of two folders' files with one name, or a.gif and a.png
+            number += 1
+            target = target.with_stem(f"{stem}-{number}")
+        if target.resolve() == path.resolve():
+            raise DataError(f"{display_name(str(path))}: the copy would replace it; name another --annotate")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._written.add(target)
+        return target

@@ -1,0 +1,92 @@
+"""Pictures and videos by their names: finding them, and reading what they show."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from fer_demo.data.dataset import display_name
+from fer_demo.data.folders import visible
+from fer_demo.detector import EmotionDetector, as_picture
+from fer_demo.errors import DataError
+from fer_demo.live.sources import open_video
+from fer_demo.results import Result
+
+#: Endings of files that are looked for in folders. A file that is named outright may have any other, and is
+#: then taken for a picture.
+PICTURES = {
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".bmp",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".gif",
+    ".pgm",
+    ".ppm",
+    ".avif",
+}
+VIDEOS = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp"}
+
+#: Is shown every picture, uint8 (H, W) or (H, W, 3), what was found in it, and a video's frames a second.
+Watch = Callable[[np.ndarray, Result, float], object]
+
+
+def find_media(paths: Iterable[Path]) -> list[Path]:
+    """Return files as they are, and instead of each folder the pictures and videos below it, by name.
+
+    Raises:
+        DataError: there is no such file or folder, or none of them holds a picture or video.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += _below(path)
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise DataError(f"{display_name(str(path))}: no such file or folder")
+    if not found:
+        raise DataError("there are no pictures or videos in it; expected some, such as .jpg or .mp4")
+    return list(dict.fromkeys(found))
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for path in visible(folder):
+        if path.is_dir() and not path.is_symlink():  # a link may lead back up, and round for ever
+            yield from _below(path)
+        elif path.suffix.lower() in PICTURES | VIDEOS and path.is_file():
+            yield path
+
+
+def is_video(path: Path) -> bool:
+    """Whether a file's name is a video's."""
+    return path.suffix.lower() in VIDEOS
+
+
+def analyse(detector: EmotionDetector, path: Path, watch: Watch = lambda *_: None) -> Iterator[Result]:
+    """Yield what is found in a picture, or in each frame of a video.
+
+    Args:
+        detector: finds it.
+        path: a file.
+        watch: called with each picture before its result is yielded.
+
+    Raises:
+        DataError: it cannot be read; of a video that is cut short, all that is left was yielded before.
+    """
+    name = display_name(str(path))
+    if not is_video(path):
+        picture = as_picture(path)
+        result = Result(name, None, None, detector.faces(picture))
+        watch(picture, result, 0.0)
+        yield result
+        return
+    with open_video(path) as video:
+        for frame in video:
+            seconds = round(frame.seconds, 3)
+            result = Result(name, frame.index, seconds, detector.faces(frame.image))
+            watch(frame.image, result, video.rate)
+            yield result

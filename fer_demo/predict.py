@@ -1,0 +1,192 @@
+"""`python -m fer_demo.predict`: what emotions strangers would read in photos and videos."""
+
+import csv as csv_module
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+from fer_demo import cli
+from fer_demo.data.dataset import display_name
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fer_demo.results import Result
+
+#: Photos are searched at this size: groups of people have small faces.
+SEARCHED = 1024
+#: So many lines are shown on the screen.
+MAX_SHOWN = 50
+
+EXAMPLES = """
+Examples:
+
+  python -m fer_demo.predict photo.jpg
+
+  python -m fer_demo.predict holidays --csv faces.csv --annotate holidays-labelled
+
+  python -m fer_demo.predict talk.mp4 --json-lines talk.jsonl --weights compact
+
+Exit code 1: some files were damaged, and are listed at the end; 2: nothing could be done at all.
+"""
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(epilog=EXAMPLES)
+def main(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Photos, videos, and folders of them.")
+    ],
+    json_lines: Annotated[
+        Path | None, typer.Option(help="Write a line of JSON for each photo or frame.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write a row for each face.")] = None,
+    annotate: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write copies with boxes and labels into it.")
+    ] = None,
+    weights: cli.Weights = "mini_xception",
+    faces: cli.Faces = "haar",
+    unsure: cli.Unsure = 0.4,
+) -> None:
+    """Find faces in photos and videos, and tell what emotions strangers would read in them.
+
+    Labels say how strangers read a picture, not what a person feels: see docs/responsible_use.md.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from fer_demo.detection.choose import face_detector
+    from fer_demo.detector import EmotionDetector
+    from fer_demo.errors import DataError
+    from fer_demo.live.annotate import Annotator
+    from fer_demo.media import analyse, find_media
+
+    console = Console(soft_wrap=True, markup=False, highlight=False, emoji=False)
+    files, summaries, faults = find_media(paths), list[Summary](), list[str]()
+    detector = EmotionDetector(weights, face_detector(faces, SEARCHED), unsure)
+    annotator = Annotator(annotate, paths)
+    with ExitStack() as stack:
+        notes = [stack.enter_context(_json_to(json_lines))] if json_lines else []
+        notes += [stack.enter_context(_csv_to(csv))] if csv else []
+        bar = stack.enter_context(Progress(console=console, transient=True, disable=not console.is_terminal))
+        task = bar.add_task("", total=len(files))
+        for path in files:
+            summary = Summary(display_name(str(path)))
+            bar.update(task, description=summary.name)
+            try:
+                for result in analyse(detector, path, partial(annotator.add, path=path)):
+                    summary.add(result)
+                    for note in notes:
+                        note(result)
+            except DataError as error:
+                faults.append(str(error))
+            finally:
+                annotator.end()
+            if summary.pictures:
+                summaries.append(summary)
+            bar.advance(task)
+    _print_table(summaries, console)
+    _report(summaries, faults, len(files))
+    if faults:
+        raise typer.Exit(1)
+
+
+@dataclass
+class Summary:
+    """What there is to say of a file in a line.
+
+    Attributes:
+        name: the file's, for people.
+        pictures: 1, or a video's frames.
+        faces: in all of them together.
+        labels: how many faces have each; of a single picture in words, with the probability.
+    """
+
+    name: str
+    pictures: int = 0
+    faces: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+
+    def add(self, result: "Result") -> None:
+        """Count a picture or a frame."""
+        self.pictures += 1
+        self.faces += len(result.faces)
+        photo = result.frame is None
+        self.labels.update(
+            f"{face.label} {face.confidence:.0%}" if photo else face.label for face in result.faces
+        )
+        self._photo = photo
+
+    def cells(self) -> tuple[str, str, str]:
+        """Return the file's row of the table."""
+        if self._photo:
+            return self.name, str(self.faces), ", ".join(self.labels.elements()) or "no face found"
+        shares = [f"{label} {count / self.faces:.0%}" for label, count in self.labels.most_common()]
+        return self.name, f"{self.faces} in {self.pictures} frames", ", ".join(shares) or "no face found"
+
+
+Note = Callable[["Result"], object]
+
+
+@contextmanager
+def _json_to(path: Path) -> Iterator[Note]:
+    with _opened(path) as file:
+        yield lambda result: file.write(json.dumps(result.as_dict(), ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def _csv_to(path: Path) -> Iterator[Note]:
+    from fer_demo.results import COLUMNS
+
+    with _opened(path) as file:
+        writer = csv_module.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        yield lambda result: writer.writerows(result.rows())
+
+
+def _opened(path: Path) -> TextIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("w", encoding="utf-8", newline="")
+
+
+def _print_table(summaries: list[Summary], console: "Console") -> None:
+    from rich.table import Table
+
+    table = Table("file", "faces", "labels")
+    for summary in summaries[:MAX_SHOWN]:
+        table.add_row(*summary.cells())
+    if summaries:
+        console.print(table)
+    if len(summaries) > MAX_SHOWN:
+        console.print(f"and {len(summaries) - MAX_SHOWN} more files; --csv FILE writes all of them")
+
+
+def _report(summaries: list[Summary], faults: list[str], files: int) -> None:
+    """Say on standard error what gave nothing."""
+    without = [summary.name for summary in summaries if not summary.faces]
+    if without:
+        print(f"No face found in {len(without)} of {files} files:", file=sys.stderr)
+        _print_some(without)
+    if faults:
+        print(f"{len(faults)} of {files} files are damaged, or no pictures or videos:", file=sys.stderr)
+        _print_some(faults)
+
+
+def _print_some(lines: list[str]) -> None:
+    for line in lines[:MAX_SHOWN]:
+        print(f"  {line}", file=sys.stderr)
+    if len(lines) > MAX_SHOWN:
+        print(f"  and {len(lines) - MAX_SHOWN} more", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    cli.run(app)

@@ -1,0 +1,124 @@
+"""`python -m fer_demo.webcam`: one's own face, labelled live."""
+
+import signal
+import sys
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fer_demo import cli
+from fer_demo.errors import DeviceError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fer_demo.detector import EmotionDetector, Face
+
+#: Frames are searched for faces at this size, and for faces of this share of their shorter side or more.
+SEARCHED, MIN_SIZE = 320, 0.15
+
+EXAMPLES = """
+Keys:  q quit   s snapshot   r record   m mirror   g what speaks for the emotion   b hide faces   h help
+
+Examples:
+
+  python -m fer_demo.webcam                                      the first camera
+
+  python -m fer_demo.webcam --mirror --save me.mp4               recorded from the first frame on
+
+  python -m fer_demo.webcam --source talk.mp4 --headless --csv talk.csv
+
+  python -m fer_demo.webcam --faces face_detection_yunet_2023mar.onnx
+
+Nothing leaves this computer. The same in the browser: python -m fer_demo.web
+"""
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(epilog=EXAMPLES)
+def main(
+    source: Annotated[
+        str, typer.Option(metavar="N|FILE|URL", help="A camera's number, a video, or a stream.")
+    ] = "0",
+    weights: cli.Weights = "mini_xception",
+    save: Annotated[Path | None, typer.Option(help="Record what is shown: .mp4 or .avi.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write a row for each face of each frame.")] = None,
+    headless: Annotated[bool, typer.Option("--headless", help="Open no window.")] = False,
+    mirror: Annotated[bool, typer.Option("--mirror", help="Show the mirror image; m switches.")] = False,
+    faces: cli.Faces = "haar",
+    unsure: cli.Unsure = 0.4,
+    max_frames: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="End after so many frames.")
+    ] = None,
+    list_cameras: Annotated[
+        bool, typer.Option("--list-cameras", help="Say which cameras work, and end.")
+    ] = False,
+) -> None:
+    """Find faces before a camera, and show what emotions strangers would read in them.
+
+    Labels say how strangers read a picture, not what a person feels: see docs/responsible_use.md.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if list_cameras:
+        _list_cameras()
+        return
+    from fer_demo.detection.choose import face_detector
+    from fer_demo.detector import EmotionDetector
+    from fer_demo.live.log import Log
+    from fer_demo.live.recorder import Recorder
+    from fer_demo.live.session import Session
+    from fer_demo.live.sources import open_source
+    from fer_demo.live.window import Window
+
+    with ExitStack() as stack:
+        opened = stack.enter_context(open_source(source))
+        screen = None if headless else Window()
+        if screen is not None:
+            stack.callback(screen.close)
+        log = None if csv is None else stack.enter_context(Log(csv))
+        recorder = None if save is None else Recorder(save, opened.rate)
+        detector = EmotionDetector(weights, face_detector(faces, SEARCHED, MIN_SIZE), unsure)
+        session = Session(
+            detector, screen, recorder, log, partial(_explain, detector), mirror, rate=opened.rate
+        )
+        print(f"{opened.name}: {opened.size[0]}x{opened.size[1]}; {'Ctrl-C' if headless else 'q'} ends it")
+        try:
+            session.run(opened, max_frames)
+        except KeyboardInterrupt:
+            print("Interrupted.", file=sys.stderr)
+            raise typer.Exit(130) from None
+        finally:
+            kept = [f"written: {path}" for path in (save, csv) if path is not None and path.exists()]
+            print("; ".join([f"{session.speed.frames} frames, {session.faces} faces", *kept]))
+
+
+def _explain(detector: "EmotionDetector", face: "Face") -> "np.ndarray":
+    """See `fer_demo.live.view.Explain`; loaded when it is first asked for."""
+    from fer_demo.data.dataset import EMOTIONS
+    from fer_demo.web.sight import evidence
+
+    return evidence(detector.classifier, face.crop)[EMOTIONS.index(face.emotion)]
+
+
+def _list_cameras() -> None:
+    from fer_demo.live.sources import list_cameras
+
+    cameras = list_cameras()
+    if not cameras:
+        raise DeviceError(
+            "no camera gives a picture. Is it connected, may programs use it (see the system's privacy "
+            "settings; on Linux the group 'video'), and has no other program taken it? --source FILE takes "
+            "a video instead"
+        )
+    for camera in cameras:
+        with camera:
+            width, height = camera.size
+            print(f"--source {camera.name.rpartition(' ')[2]}   {width}x{height}   {camera.rate:g} frames/s")
+
+
+if __name__ == "__main__":
+    cli.run(app)
