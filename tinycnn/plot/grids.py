@@ -68,7 +68,7 @@ def _grid(tiles: np.ndarray, columns: int | None, signed: bool) -> "Figure":
     picture = mosaic(tiles, columns or math.ceil(math.sqrt(tiles.shape[2])))
     largest = float(np.abs(tiles).max()) or 1.0
     height, width = picture.shape
-    inches = 6.4 / max(height, width)
+    inches = min(6.4 / max(height, width), 0.25)  # a pixel; small pictures stay small
     figure = new_figure(max(width * inches, 1.0) + 0.8, max(height * inches, 1.0))
     axes = figure.subplots()
     drawn = axes.imshow(
