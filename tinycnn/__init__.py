@@ -25,6 +25,8 @@ from tinycnn.errors import (
 )
 from tinycnn.gradcheck import gradcheck
 from tinycnn.inference import Prepared, compile_for_inference
+from tinycnn.interop.onnx import export as export_onnx
+from tinycnn.interop.onnx import load as import_onnx
 from tinycnn.kernels import backend, backend_name
 from tinycnn.kernels.threads import get_threads, set_threads
 from tinycnn.layers import (
@@ -101,10 +103,12 @@ __all__ = [
     "backend",
     "backend_name",
     "compile_for_inference",
+    "export_onnx",
     "get_threads",
     "glorot",
     "gradcheck",
     "he",
+    "import_onnx",
     "load",
     "load_info",
     "register",

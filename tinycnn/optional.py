@@ -15,6 +15,11 @@ def optional(name: str, extra: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise MissingPackageError(
-            f"this needs {error.name}, which is not installed: pip install 'tinycnn[{extra}]'"
-        ) from error
+        raise missing(error, extra) from error
+
+
+def missing(error: ModuleNotFoundError, extra: str) -> MissingPackageError:
+    """Return the error that says what is not installed, and which extra brings it."""
+    return MissingPackageError(
+        f"this needs {error.name}, which is not installed: pip install 'tinycnn[{extra}]'"
+    )

@@ -126,7 +126,7 @@ def test_the_check_sees_what_would_be_run(line):
 
 PLAIN = """
 import sys
-for name in ("numba", "threadpoolctl", "rich", "scipy", "cv2", "pandas", "sklearn", "matplotlib"):
+for name in "numba threadpoolctl rich scipy cv2 pandas sklearn matplotlib h5py onnx tensorboardX".split():
     sys.modules[name] = None  # as if it were not installed
 import numpy as np
 import tinycnn as tc
@@ -154,8 +154,9 @@ def test_numpy_alone_is_enough():
 
 
 def test_import_brings_nothing_heavy():
-    heavy = "numba", "scipy", "rich", "cv2", "pandas", "sklearn", "matplotlib", "threadpoolctl"
-    code = f"import sys, tinycnn; print(sorted(set(sys.modules) & set({heavy!r})))"
+    heavy = {"numba", "scipy", "rich", "cv2", "pandas", "sklearn", "matplotlib", "threadpoolctl"}
+    heavy |= {"h5py", "onnx", "tensorboardX"}
+    code = f"import sys, tinycnn; print(sorted(set(sys.modules) & {heavy!r}))"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     )
