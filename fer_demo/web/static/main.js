@@ -16,7 +16,6 @@ const RETRY = 1000; // milliseconds after which a question is put again
 const [stage, cameraButton, pauseButton, chooser, timelinePart] = ["stage", "camera", "pause", "file", "history"].map(
   (id) => document.getElementById(id),
 );
-const film = new Film();
 let source = null;
 let shown = null; // the picture that was answered last
 let answer = null; // what was said of it
@@ -38,14 +37,13 @@ async function use(opening) {
   stage.classList.remove("empty");
   cameraButton.textContent = mine.mirrored ? "Stop the camera" : "Use the camera";
   pauseButton.hidden = timelinePart.hidden = !mine.moving;
-  if (mine.moving) while (source === mine) await follow(mine);
+  if (mine.moving) await follow(mine);
   else while (source === mine && !answer) await ask(mine, findFaces, PHOTO);
 }
 
 function stop() {
   source?.close();
   source = shown = answer = null;
-  film.close();
   stage.classList.add("empty");
   cameraButton.textContent = "Use the camera";
   pauseButton.textContent = "Pause";
@@ -57,11 +55,15 @@ function stop() {
   status.clear();
 }
 
-/** Have one frame of a film answered, and wait until it is time for the next. */
+/** Have frame after frame of a film answered, as fast as that goes, but not faster than needed. */
 async function follow(mine) {
-  const due = wait(FASTEST);
-  if (!mine.element.paused && !document.hidden) await ask(mine, (jpeg) => film.ask(jpeg), FRAME);
-  await due;
+  const film = new Film();
+  while (source === mine) {
+    const due = wait(FASTEST);
+    if (!mine.element.paused && !document.hidden) await ask(mine, (jpeg) => film.ask(jpeg), FRAME);
+    await due;
+  }
+  film.close();
 }
 
 /** Ask whose faces are in a source's picture, and show the answer, or why there is none. */

@@ -69,18 +69,24 @@ function tiles() {
   return [
     { key: "face", title: "input", size: "48 × 48", text: "All that the network gets of the face: 48 × 48 grey pixels.",
       paint: (canvas) => showFace(canvas, seen.face) },
-    ...seen.blocks.map((block) => blockTile(block)),
+    ...seen.blocks.map(blockTile),
     { key: "evidence", title: "evidence", size: of, paint: (canvas) => showFace(canvas, seen.face, seen.evidence[of]),
-      text: `Where the evidence for “${of}” lies (Grad-CAM): bright yellow is strong, no colour is none. Point at another
-        emotion’s bar, or move to it with the keyboard, to see where that one’s would be.` },
+      text: `Where the evidence for “${of}” lies (Grad-CAM): bright yellow is strong, no colour is none. Point at another emotion’s bar, or move to it with the keyboard, to see where its evidence lies.` },
   ];
 }
 
-function blockTile(block) {
-  const size = `${block.maps} of ${block.width} × ${block.height}`;
-  return { key: block.name, title: block.name.replace(/(\D)(\d+)$/, "$1 $2"), size, text: `${block.maps} maps of ${block.width} × ${block.height}. Each
-    looks for one pattern everywhere in the face: it is bright where the pattern is, and dark where its opposite is.`,
-    paint: (canvas, large) => showMaps(canvas, block, large ? 96 : 24, large ? 8 : 3) };
+function blockTile(block, index, blocks) {
+  const { maps, width, height, name } = block;
+  const last = index === blocks.length - 1 && maps === emotions.length;
+  return {
+    key: name,
+    title: name.replace(/(\D)(\d+)$/, "$1 $2"),
+    size: `${maps} of ${width} × ${height}`,
+    text: last
+      ? `The last maps, one for each emotion. The mean of its ${width} × ${height} numbers is an emotion’s score.`
+      : `${maps} maps of ${width} × ${height}. Each looks for one pattern everywhere in the face, and is bright where it finds it.`,
+    paint: (canvas, large) => showMaps(canvas, block, large ? 96 : 24, large ? 8 : 3),
+  };
 }
 
 function show() {
@@ -99,8 +105,7 @@ function show() {
   const large = all.find((tile) => tile.key === shown) ?? all.at(-1);
   large.paint(detail, true);
   detail.ariaLabel = `${large.title}: ${large.size}`;
-  const text = large.text.replace(/\s+/g, " ");
-  if (caption.textContent !== text) caption.textContent = text;
+  if (caption.textContent !== large.text) caption.textContent = large.text;
 }
 
 function newTile() {
