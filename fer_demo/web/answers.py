@@ -10,6 +10,7 @@ from fer_demo.classifier import EmotionClassifier
 from fer_demo.data.dataset import EMOTIONS
 from fer_demo.data.faces import draw_face
 from fer_demo.detector import EmotionDetector, Face
+from fer_demo.live.tracks import Tracker
 from fer_demo.palette import COLOURS
 from fer_demo.web.pictures import pixels
 from fer_demo.web.sight import block_maps, evidence
@@ -25,19 +26,27 @@ def about(classifier: EmotionClassifier) -> Json:
     return {"model": classifier.name, "emotions": EMOTIONS, "colours": COLOURS}
 
 
-def find_faces(detector: EmotionDetector, picture: np.ndarray) -> Json:
-    """Say whose faces are in a picture, uint8 (H, W, 3), and how long it took to find and to read them."""
+def find_faces(detector: EmotionDetector, picture: np.ndarray, tracker: Tracker | None = None) -> Json:
+    """Say whose faces are in a picture, uint8 (H, W, 3), and how long it took to find and to read them.
+
+    With the tracker of a film, faces keep their numbers, and what is said of them is smoothed over time.
+    """
     began = time.perf_counter()
     boxes = detector.find_faces(picture)
     found = time.perf_counter()
     faces = detector.classify(picture, boxes)
     predicted = time.perf_counter()
+    if tracker is None:
+        numbered = list(enumerate(faces, start=1))
+    else:
+        tracker.update(faces, predicted)
+        numbered = [(track.number, track.face) for track in tracker.shown(predicted)]
     return {
         "width": picture.shape[1],
         "height": picture.shape[0],
         "detection_ms": round((found - began) * 1000, 1),
         "prediction_ms": round((predicted - found) * 1000, 1),
-        "faces": [_describe(face, number) for number, face in enumerate(faces, start=1)],
+        "faces": [_describe(face, number) for number, face in numbered],
     }
 
 

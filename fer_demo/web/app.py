@@ -10,11 +10,12 @@ from typing import Annotated
 
 import numpy as np
 import uvicorn
-from fastapi import FastAPI, HTTPException, Query, Request, Response, WebSocket
+from fastapi import FastAPI, HTTPException, Query, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.staticfiles import StaticFiles
 
 from fer_demo.data.dataset import IMAGE_SIZE
 from fer_demo.detector import EmotionDetector
+from fer_demo.live.tracks import Tracker
 from fer_demo.web import answers
 from fer_demo.web.guard import Guard
 from fer_demo.web.limits import RateLimit, Worker, check_size, read_body
@@ -110,15 +111,18 @@ class _Service:
     async def live(self, socket: WebSocket) -> None:
         """Find the faces of a film: each frame is answered before the next one is looked at."""
         await socket.accept()
-        while (message := await socket.receive())["type"] != "websocket.disconnect":
-            try:
-                self._limit.take()
-                frame = message.get("bytes") or b""
-                check_size(len(frame))
-                answer = await self._faces.run(self._find, frame, JPEG)
-            except HTTPException as refused:
-                answer = {"status": refused.status_code, "detail": refused.detail}
-            await socket.send_json(answer)
+        tracker = Tracker()
+        with contextlib.suppress(WebSocketDisconnect):  # while an answer was on its way
+            while (message := await socket.receive())["type"] != "websocket.disconnect":
+                await socket.send_json(await self._answer(message.get("bytes") or b"", tracker))
 
-    def _find(self, body: bytes, content_type: str) -> answers.Json:
-        return answers.find_faces(self._detector, decode(body, content_type))
+    async def _answer(self, frame: bytes, tracker: Tracker) -> answers.Json:
+        try:
+            self._limit.take()
+            check_size(len(frame))
+            return await self._faces.run(self._find, frame, JPEG, tracker)
+        except HTTPException as refused:
+            return {"status": refused.status_code, "detail": refused.detail}
+
+    def _find(self, body: bytes, content_type: str, tracker: Tracker | None = None) -> answers.Json:
+        return answers.find_faces(self._detector, decode(body, content_type), tracker)

@@ -47,4 +47,4 @@ def decode_face(body: bytes) -> np.ndarray:
 
 def pixels(grey: np.ndarray) -> str:
     """Return grey pixels, uint8 of any shape, as text for JSON: base64 of the bytes, row by row."""
-    return b64encode(np.ascontiguousarray(grey)).decode("ascii")
+    return b64encode(grey.tobytes()).decode("ascii")

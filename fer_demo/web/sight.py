@@ -16,7 +16,8 @@ _CLIPPED = 1
 def blocks_of(model: Sequential) -> dict[str, str]:
     """Return the blocks whose output is a map: name of the first layer -> path of the last one."""
     blocks: dict[str, str] = {}
-    shape, name = (IMAGE_SIZE, IMAGE_SIZE, 1), ""
+    shape: tuple[int, ...] = (IMAGE_SIZE, IMAGE_SIZE, 1)
+    name = ""
     for path, layer in model.children().items():
         shape = layer.output_shape(shape)
         if isinstance(layer, _BEGINNINGS):

@@ -22,7 +22,6 @@ export const percent = (share) => `${Math.round(100 * share)} %`;
 
 /** Return a face's label and how probable it is, such as "happy 87 %". */
 export function described(face) {
-  return face.label in colours && emotions.includes(face.label)
-    ? `${face.label} ${percent(Math.max(...face.probabilities))}`
-    : face.label;
+  const share = emotions.includes(face.label) ? ` ${percent(Math.max(...face.probabilities))}` : "";
+  return face.label + share;
 }

@@ -13,10 +13,8 @@ const PHOTO = 1600; // of a photo's
 const FASTEST = 1000 / 30; // milliseconds from one frame to the next
 const RETRY = 1000; // milliseconds after which a question is put again
 
-const [stage, cameraButton, pauseButton, chooser, timelinePart] = ["stage", "camera", "pause", "file", "history"].map(
-  (id) => document.getElementById(id),
-);
-const film = new Film();
+const ids = ["stage", "camera", "pause", "file", "history"];
+const [stage, cameraButton, pauseButton, chooser, timelinePart] = ids.map((id) => document.getElementById(id));
 let source = null;
 let shown = null; // the picture that was answered last
 let answer = null; // what was said of it
@@ -38,14 +36,13 @@ async function use(opening) {
   stage.classList.remove("empty");
   cameraButton.textContent = mine.mirrored ? "Stop the camera" : "Use the camera";
   pauseButton.hidden = timelinePart.hidden = !mine.moving;
-  if (mine.moving) while (source === mine) await follow(mine);
-  else while (source === mine && !answer) await ask(mine, findFaces, PHOTO);
+  if (mine.moving) await follow(mine);
+  else while (source === mine && (await ask(mine, findFaces, PHOTO)));
 }
 
 function stop() {
   source?.close();
   source = shown = answer = null;
-  film.close();
   stage.classList.add("empty");
   cameraButton.textContent = "Use the camera";
   pauseButton.textContent = "Pause";
@@ -57,14 +54,18 @@ function stop() {
   status.clear();
 }
 
-/** Have one frame of a film answered, and wait until it is time for the next. */
+/** Have frame after frame of a film answered, as fast as that goes, but not faster than needed. */
 async function follow(mine) {
-  const due = wait(FASTEST);
-  if (!mine.element.paused && !document.hidden) await ask(mine, (jpeg) => film.ask(jpeg), FRAME);
-  await due;
+  const film = new Film();
+  while (source === mine) {
+    const due = wait(FASTEST);
+    if (!mine.element.paused && !document.hidden) await ask(mine, (jpeg) => film.ask(jpeg), FRAME);
+    await due;
+  }
+  film.close();
 }
 
-/** Ask whose faces are in a source's picture, and show the answer, or why there is none. */
+/** Ask whose faces are in a source's picture and show the answer; or say why not, and return whether to ask again. */
 async function ask(mine, question, longest) {
   const frame = sources.snapshot(mine, longest);
   if (!answer) picture.draw(frame);
@@ -72,10 +73,12 @@ async function ask(mine, question, longest) {
   try {
     const said = await question(await frame.convertToBlob({ type: "image/jpeg", quality: 0.9 }));
     if (source === mine) show(frame, said);
+    return false;
   } catch (error) {
-    if (source !== mine) return;
-    status.refused(error);
+    if (source !== mine) return false;
+    const passing = status.refused(error);
     await wait(RETRY);
+    return passing;
   }
 }
 
@@ -110,7 +113,12 @@ function openFile(file) {
   if (file) use(sources.file(file));
 }
 
-cameraButton.onclick = () => (source?.mirrored ? stop() : use(sources.camera((reason) => { stop(); status.alarm(reason); })));
+function loseCamera(reason) {
+  stop();
+  status.alarm(reason);
+}
+
+cameraButton.onclick = () => (source?.mirrored ? stop() : use(sources.camera(loseCamera)));
 document.getElementById("draw").onclick = () => {
   use(drawnFaces(drawings).then(sources.file));
   drawings += 1;

@@ -49,7 +49,8 @@ function drawBox([x, y, width, height], face, isChosen) {
 export function onClick(choose) {
   canvas.addEventListener("click", (event) => {
     const [across, down] = [event.offsetX, event.offsetY].map((place) => place * devicePixelRatio);
-    const hit = boxes.find(({ box: [x, y, width, height] }) => across >= x && across < x + width && down >= y && down < y + height);
+    const isIn = ([x, y, width, height]) => across >= x && across < x + width && down >= y && down < y + height;
+    const hit = boxes.find(({ box }) => isIn(box));
     if (hit) choose(hit.face.id);
   });
 }

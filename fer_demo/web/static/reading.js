@@ -53,7 +53,7 @@ function showChips(chosen, faces, choose) {
     chip.onclick = () => choose(face.id);
     chip.ariaPressed = String(face === chosen);
     tint(chip, face.label);
-    write(chip, `Face ${face.id}`);
+    write(chip, `${face.id} ${face.label}`);
   });
   chips.hidden = faces.length < 2;
 }

@@ -25,7 +25,7 @@ export const findFaces = (jpeg) =>
   ask("faces", { method: "POST", body: jpeg, headers: { "Content-Type": "image/jpeg" } });
 export const look = (pixels) => ask("look", { method: "POST", body: pixels });
 
-/** Sends the frames of a film, each when the one before it has been answered. */
+/** Sends the frames of one film, each when the one before it has been answered; the server tells its faces apart. */
 export class Film {
   #socket = null;
   #answered = null;

@@ -5,9 +5,8 @@ import { grey, heat, numbers, painted, showFace, showMaps } from "./paint.js";
 import { look } from "./server.js";
 
 const PAUSE = 400; // milliseconds between two looks
-const [part, hint, layers, closer, detail, caption] = ["sight", "sight-hint", "layers", "closer", "detail", "caption"].map(
-  (id) => document.getElementById(id),
-);
+const ids = ["sight", "sight-hint", "layers", "closer", "detail", "caption"];
+const [part, hint, layers, closer, detail, caption] = ids.map((id) => document.getElementById(id));
 
 let wanted; // the face that is to be looked into
 let seen = null; // the last look: { id, pixels, label, face, blocks, evidence }
@@ -29,6 +28,7 @@ export function begin(callback) {
 /** Look into a face, undefined for none, as soon as somebody can see it. */
 export function update(face) {
   wanted = face;
+  if (!face && seen) seen.id = undefined; // the next face of that number is another one
   lookIn();
 }
 
@@ -66,21 +66,38 @@ export function evidenceOn(id) {
 
 function tiles() {
   const of = emotion ?? seen.label;
-  return [
-    { key: "face", title: "input", size: "48 × 48", text: "All that the network gets of the face: 48 × 48 grey pixels.",
-      paint: (canvas) => showFace(canvas, seen.face) },
-    ...seen.blocks.map((block) => blockTile(block)),
-    { key: "evidence", title: "evidence", size: of, paint: (canvas) => showFace(canvas, seen.face, seen.evidence[of]),
-      text: `Where the evidence for “${of}” lies (Grad-CAM): bright yellow is strong, no colour is none. Point at another
-        emotion’s bar, or move to it with the keyboard, to see where that one’s would be.` },
-  ];
+  const face = {
+    key: "face",
+    title: "input",
+    size: "48 × 48",
+    text: "All that the network gets of the face: 48 × 48 grey pixels.",
+    paint: (canvas) => showFace(canvas, seen.face),
+  };
+  const evidence = {
+    key: "evidence",
+    title: "evidence",
+    size: of,
+    text:
+      `Where the evidence for “${of}” lies (Grad-CAM): bright yellow is strong, no colour is none. ` +
+      "Point at another emotion’s bar, or move to it with the keyboard, to see where its evidence lies.",
+    paint: (canvas) => showFace(canvas, seen.face, seen.evidence[of]),
+  };
+  return [face, ...seen.blocks.map(blockTile), evidence];
 }
 
-function blockTile(block) {
-  const size = `${block.maps} of ${block.width} × ${block.height}`;
-  return { key: block.name, title: block.name.replace(/(\D)(\d+)$/, "$1 $2"), size, text: `${block.maps} maps of ${block.width} × ${block.height}. Each
-    looks for one pattern everywhere in the face: it is bright where the pattern is, and dark where its opposite is.`,
-    paint: (canvas, large) => showMaps(canvas, block, large ? 96 : 24, large ? 8 : 3) };
+function blockTile(block, index, blocks) {
+  const { maps, width, height, name } = block;
+  const size = `${width} × ${height}`;
+  const isLast = index === blocks.length - 1 && maps === emotions.length;
+  return {
+    key: name,
+    title: name.replace(/(\D)(\d+)$/, "$1 $2"),
+    size: `${maps} of ${size}`,
+    text: isLast
+      ? `The last maps, one for each emotion. The mean of its ${size} numbers is an emotion’s score.`
+      : `${maps} maps of ${size}. Each looks for one pattern everywhere in the face, and is bright where it finds it.`,
+    paint: (canvas, large) => showMaps(canvas, block, large ? 96 : 24, large ? 8 : 3),
+  };
 }
 
 function show() {
@@ -99,8 +116,7 @@ function show() {
   const large = all.find((tile) => tile.key === shown) ?? all.at(-1);
   large.paint(detail, true);
   detail.ariaLabel = `${large.title}: ${large.size}`;
-  const text = large.text.replace(/\s+/g, " ");
-  if (caption.textContent !== text) caption.textContent = text;
+  if (caption.textContent !== large.text) caption.textContent = large.text;
 }
 
 function newTile() {

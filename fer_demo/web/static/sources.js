@@ -23,7 +23,8 @@ export async function camera(onLost) {
 /** Open a photo or a video. */
 export async function file(chosen) {
   const unreadable = () => {
-    throw new Error(`${chosen.name ?? "The picture"} cannot be shown: this browser does not know its format, or it is damaged.`);
+    const name = chosen.name ?? "The picture";
+    throw new Error(`${name} cannot be shown: this browser does not know its format, or it is damaged.`);
   };
   return chosen.type.startsWith("video/") ? videoFile(chosen).catch(unreadable) : photo(chosen).catch(unreadable);
 }

@@ -4,7 +4,7 @@ import { described, model } from "./emotions.js";
 
 const PATIENCE = 1500; // milliseconds without an answer, or without a face, before the page says so
 const HEARD = 4000; // milliseconds between two things that a screen reader is told
-const BUSY = [429, 503];
+const [GONE, BUSY] = [[0], [429, 503]]; // statuses of trouble that may pass
 const [note, speed, announcer] = ["note", "speed", "announcer"].map((id) => document.getElementById(id));
 let slow; // timer
 let faceTime = 0; // when there was a face last, in milliseconds
@@ -37,10 +37,11 @@ export function asked() {
   slow = setTimeout(() => say("The network is being prepared. The first time, this takes a while."), PATIENCE);
 }
 
-/** The server would not, or could not, answer. */
-export function refused(error) {
+/** The server would not, or could not, answer; return whether it may if it is asked again. */
+export function refused({ status, message }) {
   clearTimeout(slow);
-  alarm(BUSY.includes(error.status) ? "The server is busy. Trying again." : error.message);
+  alarm(BUSY.includes(status) ? "The server is busy. Trying again." : message);
+  return [...GONE, ...BUSY].includes(status);
 }
 
 /** An answer is here; return in words what it says. */

@@ -6,12 +6,13 @@ import os
 import shutil
 import subprocess
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = (
@@ -32,38 +33,54 @@ def find_chromium():
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
-class Chromium:
-    """A browser with one empty page.
+@contextmanager
+def chromium(profile: Path, *flags: str) -> Iterator["Page"]:
+    """Start a browser, give its one page, and end it.
 
     Args:
         profile: an empty folder for all that it writes.
         flags: added to `FLAGS`.
     """
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        flags = (*flags, "--no-sandbox")  # which root cannot have
+    command = [find_chromium(), *FLAGS, *flags, f"--user-data-dir={profile}", "about:blank"]
+    with (
+        (profile / "log.txt").open("wb") as log,
+        subprocess.Popen(command, stdout=log, stderr=log) as process,
+    ):
+        try:
+            with urlopen(f"http://127.0.0.1:{_port(profile)}/json/list") as answer:
+                page = next(target for target in json.load(answer) if target["type"] == "page")
+            with connect(page["webSocketDebuggerUrl"], max_size=None, proxy=None) as socket:
+                yield Page(socket)
+        finally:
+            process.terminate()
 
-    def __init__(self, profile: Path, *flags: str) -> None:
-        if hasattr(os, "geteuid") and os.geteuid() == 0:
-            flags = (*flags, "--no-sandbox")  # which root cannot have
-        command = [find_chromium(), *FLAGS, *flags, f"--user-data-dir={profile}", "about:blank"]
-        self._log = (profile / "log.txt").open("wb")
-        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
-        port = self._port(profile / "DevToolsActivePort")
-        with urlopen(f"http://127.0.0.1:{port}/json/list") as answer:
-            page = next(target for target in json.load(answer) if target["type"] == "page")
-        self._socket = connect(page["webSocketDebuggerUrl"], max_size=None, proxy=None)
-        self._number, self.events = 0, []
+
+def _port(profile: Path) -> int:
+    """Return where the browser listens, which it writes down once it does."""
+    for _ in range(600):
+        with suppress(FileNotFoundError, IndexError):
+            return int((profile / "DevToolsActivePort").read_text().splitlines()[0])
+        time.sleep(0.1)
+    raise TimeoutError(f"Chromium did not start: {(profile / 'log.txt').read_text()}")
+
+
+class Page:
+    """A page in the browser.
+
+    Attributes:
+        events: what the browser reported, in the protocol's words, since this was emptied last.
+    """
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket, self._number = socket, 0
+        self.events: list[dict] = []
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
-    def _port(self, file: Path) -> str:
-        for _ in range(600):
-            with suppress(FileNotFoundError, ValueError):
-                port, _, _ = file.read_text().partition("\n")
-                return str(int(port))
-            time.sleep(0.1)
-        raise TimeoutError(f"Chromium did not start: {Path(self._log.name).read_text()}")
-
     def call(self, method: str, **params: Any) -> dict:
-        """Call a method of the protocol; events that come before the answer are kept in `events`."""
+        """Call a method of the protocol, and keep the events that come before its answer."""
         self._number += 1
         self._socket.send(json.dumps({"id": self._number, "method": method, "params": params}))
         while (message := json.loads(self._socket.recv(timeout=60))).get("id") != self._number:
@@ -114,11 +131,3 @@ class Chromium:
         """Write the whole page as PNG."""
         png = self.call("Page.captureScreenshot", captureBeyondViewport=True)["data"]
         file.write_bytes(base64.b64decode(png))
-
-    def close(self) -> None:
-        """End the browser."""
-        with suppress(Exception):
-            self.call("Browser.close")
-        self._socket.close()
-        self._process.wait(30)
-        self._log.close()
