@@ -90,6 +90,28 @@ def wilson_interval(right: int, of: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def over_seeds(values: Sequence[float]) -> dict[str, Any]:
+    """One number per seed, with its mean and spread.
+
+    Returns:
+        `mean`; `std`, the sample standard deviation, 0.0 for one seed; `interval`, the 95 % interval of the
+        mean over all seeds there might be, [low, high] by Student's t, None for one seed; `seeds`, the
+        values themselves.
+
+    Raises:
+        DataError: there is no value.
+    """
+    spread = over_folds(values)
+    mean, std, seeds = spread["mean"], spread["std"], spread["folds"]
+    interval = None
+    if len(seeds) > 1:
+        from scipy.stats import t  # not at the top: as in fold_metrics
+
+        reach = float(t.ppf(0.975, len(seeds) - 1)) * std / math.sqrt(len(seeds))
+        interval = [mean - reach, mean + reach]
+    return {"mean": mean, "std": std, "interval": interval, "seeds": seeds}
+
+
 def summarise_folds(folds: Sequence[FoldMetrics], class_names: Sequence[str] = EMOTIONS) -> dict[str, Any]:
     """Summarise a model's folds as `results.json` keeps them.
 

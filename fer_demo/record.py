@@ -68,15 +68,10 @@ class Record:
                 options or data are others.
             OSError: the folder cannot be written.
         """
-        earlier = self._earlier()
-        if resume and earlier:
+        earlier = take_over(self._path, resume, command)
+        if earlier:
             check_belongs(self._path, _identity(earlier), _identity(self.results))
             self._seconds_before = earlier.get("seconds") or 0.0
-        elif earlier and not earlier.get("finished", True):
-            raise tc.ConfigError(
-                f"{self._out} holds an unfinished run. To go on with it: {command}. To start over, delete "
-                "the folder or choose another one with --out"
-            )
         elif not resume:
             remove_folds(self.folds, MODELS)
         self._write()
@@ -103,16 +98,33 @@ class Record:
         self.results["seconds"] = self._seconds_before + time.perf_counter() - self._began
         report.write_results(self.results, self._path)
 
-    def _earlier(self) -> report.Results | None:
-        try:
-            return report.read_results(self._path)
-        except DataError:  # there is none
-            return None
-        except tc.FileFormatError as error:
-            error.add_note(
-                "Delete that file and add --resume to go on: finished folds have files of their own."
-            )
-            raise
+
+def take_over(path: Path, resume: bool, command: str, **kind: Any) -> report.Results | None:
+    """Return the results of a run that shall be gone on with, None if there is nothing to go on with.
+
+    Args:
+        path: where a run has its results.
+        resume: whether to go on.
+        command: what resumes that run, for the error's message.
+        kind: of the results: `module` and `parts` of `read_results`.
+
+    Raises:
+        ConfigError: an unfinished run is there, and shall not be resumed.
+        FileFormatError: the file is damaged.
+    """
+    try:
+        earlier = report.read_results(path, **kind)
+    except DataError:  # there is none
+        return None
+    except tc.FileFormatError as error:
+        error.add_note("Delete that file and add --resume to go on: finished folds have files of their own.")
+        raise
+    if not resume and not earlier.get("finished", True):
+        raise tc.ConfigError(
+            f"{path.parent} holds an unfinished run. To go on with it: {command}. To start over, delete "
+            "the folder or choose another one with --out"
+        )
+    return earlier if resume else None
 
 
 def _identity(results: report.Results) -> dict[str, Any]:

@@ -71,21 +71,28 @@ def write_results(results: Results, path: Path) -> None:
     replace_file(path, f"{text}\n".encode())
 
 
-def read_results(path: Path) -> Results:
+def read_results(
+    path: Path, module: str = "fer_demo.cv", parts: tuple[str, ...] = ("protocol", "models")
+) -> Results:
     """Read what `write_results` wrote.
+
+    Args:
+        path: the file.
+        module: the command that writes such files.
+        parts: objects that it must hold, besides data and environment.
 
     Raises:
         DataError: there is no such file.
         FileFormatError: the file is not JSON, or lacks a part of the results.
     """
-    remedy = "expected a results.json as `python -m fer_demo.cv` writes it: run that again"
+    remedy = f"expected a file as `python -m {module}` writes it: run that again"
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; {remedy}") from error
     except ValueError as error:  # not UTF-8, or not JSON; the message gives the place
         raise FileFormatError(f"{path}: {error}; {remedy}") from error
-    for part in ("protocol", "data", "environment", "models"):
+    for part in (*parts, "data", "environment"):
         if not isinstance(results, dict) or not isinstance(results.get(part), dict):
             raise FileFormatError(f"{path}: no object named {part!r} at the top level; {remedy}")
     return results

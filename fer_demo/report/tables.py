@@ -31,11 +31,7 @@ def print_results(results: Results, console: Console) -> None:
         console: where to print.
     """
     data, models = results["data"], results["models"]
-    if data["synthetic"]:
-        notice = Text(SYNTHETIC_NOTICE, justify="center")
-        print_parts(
-            console, Panel(notice, title=SYNTHETIC_TITLE, style="bold black on yellow", box=box.HEAVY)
-        )
+    print_notice(data["synthetic"], console)
     for name, model in models.items():
         heading = f"{name}, {finished_folds(results, name)} of {data['name']}"
         print_parts(
@@ -57,6 +53,15 @@ def print_results(results: Results, console: Console) -> None:
         Text.assemble((f"Best: {best}, accuracy {accuracy} on held-out faces", "bold"), f"\n{run}"),
         Text(RESPONSIBLE_USE, style="dim"),
     )
+
+
+def print_notice(synthetic: bool, console: Console) -> None:
+    """Say loudly that faces are drawn, if they are."""
+    if synthetic:
+        notice = Text(SYNTHETIC_NOTICE, justify="center")
+        print_parts(
+            console, Panel(notice, title=SYNTHETIC_TITLE, style="bold black on yellow", box=box.HEAVY)
+        )
 
 
 def print_parts(console: Console, *parts: RenderableType) -> None:

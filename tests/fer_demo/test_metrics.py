@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fer_demo.errors import DataError
-from fer_demo.metrics import fold_metrics, over_folds, summarise_folds, wilson_interval
+from fer_demo.metrics import fold_metrics, over_folds, over_seeds, summarise_folds, wilson_interval
 
 LABELS = np.array([0, 0, 0, 1, 1, 2])
 PREDICTED = np.array([0, 0, 1, 1, 0, 0])
@@ -87,3 +87,12 @@ def test_no_fold_is_an_error():
 def test_interval_of_a_share(right, of, low, high):
     # The last one is an example of Newcombe 1998, "Two-sided confidence intervals for the single proportion".
     assert wilson_interval(right, of) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_the_interval_over_seeds_is_student_s():
+    spread = over_seeds([0.60, 0.62, 0.64])
+    assert (spread["mean"], spread["std"]) == pytest.approx((0.62, 0.02))
+    assert spread["interval"] == pytest.approx(
+        [0.62 - 4.30265 * 0.02 / 3**0.5, 0.62 + 4.30265 * 0.02 / 3**0.5]
+    )
+    assert over_seeds([0.6]) == {"mean": 0.6, "std": 0.0, "interval": None, "seeds": [0.6]}

@@ -1,0 +1,1 @@
+"""What each part of a recipe does: trained with it and without, with the same seeds."""
