@@ -15,7 +15,9 @@ from fer_demo.distillation import Teaching
 from fer_demo.metrics import fold_metrics
 from fer_demo.recipes import RECIPES
 from fer_demo.training import default_batch_size, hold_out, save_model, train_model
+from tinycnn.logs import log_to
 from tinycnn.sealed import check_belongs
+from tinycnn.train import Callback
 
 EXAMPLES = """
 Examples:
@@ -59,6 +61,10 @@ def main(
     out: Annotated[Path, typer.Option(dir_okay=False, help="File of the model.")] = Path(
         "weights.safetensors"
     ),
+    log: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Of every epoch: .csv, .jsonl, or TensorBoard's folder."),
+    ] = None,
     resume: cli.Resume = False,
     checkpoint_every: cli.CheckpointEvery = 60,
 ) -> None:
@@ -95,7 +101,8 @@ def main(
             f"{cli.resuming('fer_demo.train')}. To start over, delete it or choose another --out"
         )
     out.parent.mkdir(parents=True, exist_ok=True)
-    metrics = _train(dataset, more, options, teaching, out, checkpoint, console)
+    logs: list[Callback] = [] if log is None else [log_to(log)]
+    metrics = _train(dataset, more, options, teaching, out, checkpoint, logs, console)
     console.print("  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     console.print(f"Model: {out}", soft_wrap=True, markup=False)
 
@@ -107,6 +114,7 @@ def _train(
     teaching: Teaching | None,
     out: Path,
     checkpoint: tc.Checkpoint,
+    logs: list[Callback],
     console: Console,
 ) -> dict[str, float]:
     """Train, score and save the model, and drop its checkpoint; return the scores."""
@@ -134,6 +142,7 @@ def _train(
             validation=rest,
             checkpoint=checkpoint,
             progress=display.watch(name),
+            callbacks=logs,
         )
     metrics = {"train_accuracy": model.evaluate(x, labels, prepare=normalise).accuracy}
     if rest is not None:

@@ -1,7 +1,7 @@
 """How one model is trained and kept: the same in cross-validation and on a whole data set."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from fer_demo.models import MODELS
 from fer_demo.preprocess import Normalisation
 from fer_demo.recipes import Recipe
 from tinycnn.checks import refuse
+from tinycnn.train import Callback
 
 #: Small batches make more steps in a few epochs, and the fewer the images the more that counts; larger ones
 #: take less time an image.
@@ -122,6 +123,7 @@ def train_model(
     validation: tuple[np.ndarray, np.ndarray] | None = None,
     checkpoint: tc.Checkpoint | None = None,
     progress: tc.Progress | bool = False,
+    callbacks: Iterable[Callback] = (),
 ) -> tuple[tc.Sequential, Normalisation, tc.History]:
     """Train the model called `name` from scratch; return it, what prepares its input, and how it went.
 
@@ -140,6 +142,7 @@ def train_model(
         validation: (images, labels) to score after every epoch.
         checkpoint: where to go on from.
         progress: hears of the training.
+        callbacks: called after every epoch, such as logs.
     """
     normalise, model = Normalisation.fit(x), MODELS[name](seed=seed)
     shown = recipe.shown(labels, seed)
@@ -152,6 +155,7 @@ def train_model(
         checkpoint=checkpoint,
         seed=seed,
         progress=progress,
+        callbacks=callbacks,
         **recipe.fit_arguments(name, labels[shown], epochs, batch_size),
     )
     return model, normalise, history

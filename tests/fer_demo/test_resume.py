@@ -320,7 +320,8 @@ def test_numbers_that_are_none_end_the_run_with_the_layer(call, monkeypatch):
 
 
 def test_a_model_has_all_that_is_needed_to_use_it(call):
-    assert call(*TRAIN, "--out", "new/model.safetensors")[0] == 0
+    assert call(*TRAIN, "--out", "new/model.safetensors", "--log", "new/log.jsonl")[0] == 0
+    logged = [json.loads(line) for line in Path("new/log.jsonl").read_text().splitlines()]
     info = tc.load_info("new/model.safetensors")
     assert info["labels"][3] == "happy"
     assert info["preprocessing"].keys() == {"mean", "std"}
@@ -328,6 +329,7 @@ def test_a_model_has_all_that_is_needed_to_use_it(call):
     assert info["data"]["name"] == "faces.csv"
     assert len(info["data"]["sha256"]) == 64
     assert info["training"]["seed"] == 0
+    assert [epoch["loss"] for epoch in logged] == info["history"]["loss"]
     assert info["environment"].keys() >= {"python", "numpy", "numba", "commit"}
     assert tc.load("new/model.safetensors").predict(np.zeros((1, 48, 48, 1), np.float32)).shape == (1, 7)
 
