@@ -36,6 +36,7 @@ async function lookIn() {
   if (resting || !wanted || wanted.pixels === seen?.pixels || !(visible || emotion)) return;
   resting = true;
   const face = wanted;
+  hint.textContent = "The network is being prepared. The first time, this takes a while.";
   try {
     const { blocks, evidence } = await look(numbers(face.pixels));
     const maps = Object.entries(evidence).map(([name, base64]) => [name, painted(numbers(base64), 48, heat)]);
