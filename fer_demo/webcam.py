@@ -11,10 +11,12 @@ import typer
 
 from fer_demo import cli
 from fer_demo.errors import DeviceError
+from tinycnn.kernels.threads import get_threads
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from fer_demo.detection import FaceDetector
     from fer_demo.detector import EmotionDetector, Face
 
 #: Frames are searched for faces at this size, and for faces of this share of their shorter side or more.
@@ -66,7 +68,8 @@ def main(
     if list_cameras:
         _list_cameras()
         return
-    from fer_demo.detection.choose import face_detector
+    import cv2
+
     from fer_demo.detector import EmotionDetector
     from fer_demo.live.log import Log
     from fer_demo.live.recorder import Recorder
@@ -74,6 +77,7 @@ def main(
     from fer_demo.live.sources import open_source
     from fer_demo.live.window import Window
 
+    cv2.setNumThreads(get_threads())  # one by default: training has no use for more
     with ExitStack() as stack:
         opened = stack.enter_context(open_source(source))
         screen = None if headless else Window()
@@ -81,9 +85,9 @@ def main(
             stack.callback(screen.close)
         log = None if csv is None else stack.enter_context(Log(csv))
         recorder = None if save is None else Recorder(save, opened.rate)
-        detector = EmotionDetector(weights, face_detector(faces, SEARCHED, MIN_SIZE), unsure)
+        detector = EmotionDetector(weights, live_detector(faces), unsure)
         session = Session(
-            detector, screen, recorder, log, partial(_explain, detector), mirror, rate=opened.rate
+            detector, screen, recorder, log, partial(explain, detector), mirror, rate=opened.rate
         )
         print(f"{opened.name}: {opened.size[0]}x{opened.size[1]}; {'Ctrl-C' if headless else 'q'} ends it")
         try:
@@ -96,7 +100,14 @@ def main(
             print("; ".join([f"{session.speed.frames} frames, {session.faces} faces", *kept]))
 
 
-def _explain(detector: "EmotionDetector", face: "Face") -> "np.ndarray":
+def live_detector(name: str) -> "FaceDetector":
+    """Return the detector of that name, as quick as frames need it."""
+    from fer_demo.detection.choose import face_detector
+
+    return face_detector(name, SEARCHED, MIN_SIZE, quick=True)
+
+
+def explain(detector: "EmotionDetector", face: "Face") -> "np.ndarray":
     """See `fer_demo.live.view.Explain`; loaded when it is first asked for."""
     from fer_demo.data.dataset import EMOTIONS
     from fer_demo.web.sight import evidence

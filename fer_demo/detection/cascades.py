@@ -49,16 +49,20 @@ class Cascade:
         self._local = threading.local()
         self._classifier()
 
-    def find(self, grey: np.ndarray, least: int, most: int = 0) -> list[tuple[int, int, int]]:
+    def find(
+        self, grey: np.ndarray, least: int, most: int = 0, quick: bool = False
+    ) -> list[tuple[int, int, int]]:
         """Return left, top and side of whatever it finds.
 
         Args:
             grey: uint8, (H, W).
             least: sides below so many pixels are not found.
             most: nor sides above so many; 0 for no limit.
+            quick: try fewer sizes, which takes half the time.
         """
+        step, neighbours = (1.2, 3) if quick else (1.1, 5)  # fewer sizes, so fewer neighbours to be had
         found = self._classifier().detectMultiScale(
-            grey, scaleFactor=1.1, minNeighbors=5, minSize=(least, least), maxSize=(most, most)
+            grey, scaleFactor=step, minNeighbors=neighbours, minSize=(least, least), maxSize=(most, most)
         )
         return [(int(x), int(y), int(side)) for x, y, side, _ in found]
 
@@ -87,6 +91,7 @@ class CascadeDetector:
             FER2013's faces were cut, and therefore best: see docs/application.md.
         min_size: the least side of a face, as a share of the picture's shorter side.
         longest_side: pictures are reduced to so many pixels before the search.
+        quick: try fewer sizes, which takes half the time and misses few more faces.
 
     Raises:
         ConfigError: there is no such cascade, or a number is out of range.
@@ -99,6 +104,7 @@ class CascadeDetector:
         margin: float = 0.0,
         min_size: float = 0.0,
         longest_side: int = LONGEST_SIDE,
+        quick: bool = False,
     ) -> None:
         if not is_number(margin) or not -0.4 <= margin <= 1:
             refuse("margin", margin, "a number from -0.4 to 1")
@@ -107,7 +113,7 @@ class CascadeDetector:
         if type(longest_side) is not int or longest_side < 24:
             refuse("longest_side", longest_side, "a whole number of at least 24")
         self._cascade = Cascade(CASCADES.get(str(cascade), cascade))
-        self._mirror = str(cascade) in ONE_SIDED
+        self._mirror, self._quick = str(cascade) in ONE_SIDED, quick
         self._margin, self._min_size, self._longest_side = margin, min_size, longest_side
 
     def __call__(self, image: np.ndarray, /) -> list[Box]:
@@ -119,9 +125,9 @@ class CascadeDetector:
             return []
         searched = grey if scale == 1 else cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
         least = round(self._min_size * min(size))
-        found = self._cascade.find(searched, least)
+        found = self._cascade.find(searched, least, quick=self._quick)
         if self._mirror:
-            other = self._cascade.find(cv2.flip(searched, 1), least)
+            other = self._cascade.find(cv2.flip(searched, 1), least, quick=self._quick)
             found += [(size[0] - x - side, y, side) for x, y, side in other]
         largest_first = sorted(found, key=lambda square: square[2], reverse=True)
         return [self._box(x * scale, y * scale, side * scale) for x, y, side in largest_first]

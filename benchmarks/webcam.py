@@ -1,0 +1,140 @@
+"""The camera's program without a camera: frames a second, and milliseconds of a frame.
+
+Run as ``python -m benchmarks.webcam``. Drawn faces move about in a video of 640x480 pixels, and the session
+of ``python -m fer_demo.webcam`` goes over it, round and round, with and without a picture to show. The last
+line is one JSON object; `benchmarks/README.md` explains its keys.
+"""
+
+import resource
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import cv2
+import numpy as np
+import typer
+
+from benchmarks import cli
+from benchmarks.machine import pause
+from fer_demo.data.dataset import EMOTIONS
+from fer_demo.data.faces import draw_face
+from fer_demo.detector import EmotionDetector
+from fer_demo.live.session import Session, Speed
+from fer_demo.live.sources import open_source
+from fer_demo.webcam import explain, live_detector
+from tinycnn import set_threads
+
+COLUMNS = {
+    "window": "window",
+    "frames/s": "frames_per_s",
+    "frame": "ms_median",
+    "detection": "detection_ms_median",
+    "prediction": "prediction_ms_median",
+    "faces": "faces_per_frame",
+    "grown, MB": "grown_mb",
+}
+#: Frames of the video, and a second; those of the first round are not counted.
+FRAMES, RATE = 150, 30
+SIZE, FACE = (640, 480), 150
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+class Nowhere:
+    """A window that nobody looks at."""
+
+    def show(self, picture: np.ndarray, wait: float) -> str:
+        """No key is ever pressed."""
+        return ""
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+class Record(Speed):
+    """Keeps every frame's times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times: list[tuple[float, float, float]] = []
+
+    def add(self, detection: float, prediction: float) -> None:
+        """Count a frame that ends now."""
+        super().add(detection, prediction)
+        self.times.append((time.perf_counter(), detection, prediction))
+
+
+@app.command()
+def main(
+    faces: Annotated[int, typer.Option(min=0, max=3, help="In every frame.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="How often the video is gone through.")] = 4,
+    weights: Annotated[str, typer.Option(help="A shipped model, or a file.")] = "mini_xception",
+    threads: cli.Threads = 2,
+    save: cli.JsonFile = None,
+) -> None:
+    """Measure the camera's program."""
+    set_threads(threads)
+    cv2.setNumThreads(threads)
+    with tempfile.TemporaryDirectory() as folder:
+        video = Path(folder) / "faces.avi"
+        write_video(video, faces)
+        rows = [row(video, window, rounds, weights) for window in (False, True)]
+    cli.show(f"Webcam at {SIZE[0]}x{SIZE[1]}, milliseconds, {threads} threads", rows, COLUMNS)
+    cli.finish("webcam", rows, threads, None, save)
+
+
+def write_video(path: Path, faces: int) -> None:
+    """Draw so many faces, which move and change what they express."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), RATE, SIZE)
+    for number in range(FRAMES):
+        writer.write(frame(number / RATE, faces))
+    writer.release()
+
+
+def frame(seconds: float, faces: int) -> np.ndarray:
+    """Return a picture, uint8 (480, 640, 3)."""
+    picture = np.full((SIZE[1], SIZE[0], 3), (90, 80, 70), np.uint8)
+    for face in range(faces):
+        emotion = EMOTIONS[(int(seconds / 2) + 3 * face) % len(EMOTIONS)]
+        drawn = draw_face(emotion, np.random.default_rng(3 + face), 0)
+        left = round(30 + 205 * face + 12 * np.sin(seconds + face))
+        top = round(150 + 20 * np.cos(1.3 * seconds + face))
+        enlarged = cv2.resize(drawn, (FACE, FACE), interpolation=cv2.INTER_CUBIC)
+        picture[top : top + FACE, left : left + FACE] = enlarged[..., np.newaxis]
+    return picture
+
+
+def row(video: Path, window: bool, rounds: int, weights: str) -> dict[str, Any]:
+    """Go through the video and return the figures."""
+    detector = EmotionDetector(weights, live_detector("haar"))
+    screen = Nowhere() if window else None
+    session = Session(detector, screen, None, None, partial(explain, detector))
+    session.speed = record = Record()
+    memory = 0
+    for number in range(rounds + 1):
+        with open_source(str(video)) as source:
+            session.run(source)
+        if not number:
+            pause()
+            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            record.times.clear()
+            session.faces = 0
+    ends, detection, prediction = zip(*record.times, strict=True)
+    frames = np.diff(ends)
+    return {
+        "window": "yes" if window else "no",
+        "frames": len(record.times),
+        "frames_per_s": 1 / median(frames),
+        "ms_median": 1e3 * median(frames),
+        "detection_ms_median": 1e3 * median(detection),
+        "prediction_ms_median": 1e3 * median(prediction),
+        "faces_per_frame": session.faces / len(record.times),
+        "grown_mb": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) / 1024,
+    }
+
+
+if __name__ == "__main__":
+    app()
