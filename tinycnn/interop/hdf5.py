@@ -2,6 +2,8 @@
 
 import io
 import math
+import re
+import struct
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,7 @@ class HDF5:
 
     def __init__(self, data: bytes) -> None:
         self._h5py = optional("h5py", "interop")
+        _check_heaps(data)
         try:
             self._root = self._h5py.File(io.BytesIO(data), "r")
         except ERRORS as error:
@@ -107,3 +110,24 @@ class HDF5:
             if here is None:
                 raise ConfigError(f"{path!r} is a link: expected what it leads to in its place")
         return here
+
+
+#: How a heap begins that holds texts, and what stands at the beginning of each of its objects.
+_HEAP, _OBJECT = re.compile(rb"GCOL\x01\0\0\0"), struct.Struct("<HHIQ")
+
+
+def _check_heaps(data: bytes) -> None:
+    """Raise a ConfigError if objects in a heap of texts do not fill it: HDF5's own library can hang on that.
+
+    HDF5 file format specification, version 3.0, section III.E, "Global heap".
+    """
+    for found in _HEAP.finditer(data):
+        place = found.end() + 8
+        end = found.start() + int.from_bytes(data[found.end() : place], "little")
+        while place + _OBJECT.size <= min(end, len(data)):
+            number, _, _, size = _OBJECT.unpack_from(data, place)
+            if number == 0 and place + size != end:  # what is free is the last object, its head included
+                raise ConfigError(
+                    "no whole HDF5 file (a heap of texts is damaged): save or download it again"
+                )
+            place += size if number == 0 else _OBJECT.size + -(-size // 8) * 8

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import struct
 import sys
 import zipfile
 
@@ -307,6 +308,18 @@ def test_one_array_under_many_names_does_not_multiply(tmp_path):
             group.attrs["weight_names"] = ["kernel"]
     with pytest.raises(tc.FileFormatError, match="its arrays claim more bytes than the"):
         load_h5(written(tmp_path, buffer.getvalue()))
+
+
+def test_a_heap_that_the_library_would_never_come_back_from_is_refused(tmp_path):
+    layers = chain()
+    data = bytearray(hdf5(layers, description(layers, functional=False, new=True), new=True))
+    place, number, size = data.index(b"GCOL\x01"), None, 0
+    while number != 0:  # up to the free space
+        place += 16 + -(-size // 8) * 8
+        number, size = struct.unpack_from("<HxxxxxxQ", data, place)
+    data[place + 8 : place + 16] = bytes(8)
+    with pytest.raises(tc.FileFormatError, match="a heap of texts is damaged"):
+        load_h5(written(tmp_path, bytes(data)))
 
 
 def zipped(name, content=b"{}"):
