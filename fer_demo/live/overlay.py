@@ -11,7 +11,7 @@ from fer_demo.detector import Face
 from fer_demo.live.drawing import BASE_HEIGHT, colour_of, ink_on, text, text_width
 
 #: A hidden face becomes so many squares wide, and so does what is around it, by this share of the box.
-SQUARES, AROUND = 8, 0.2
+SQUARES, AROUND = 6, 0.2
 #: Units of the least size in which a label can be read.
 _LABEL_SIZE = 0.5
 

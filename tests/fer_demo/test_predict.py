@@ -1,0 +1,167 @@
+"""The two commands as their users run them."""
+
+import csv
+import json
+import struct
+
+import cv2
+import pytest
+
+from fer_demo import cli, predict, webcam
+from fer_demo.live.sources import open_video
+from fer_demo.results import COLUMNS
+from tests.fer_demo.live.conftest import frame, write
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """Run a command in an empty folder; return exit code, output and errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(app, *arguments):
+        monkeypatch.setattr("sys.argv", ["command", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.run(app)
+        return end.value.code or 0, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def media(tmp_path):
+    """A photo, one on its side as a camera notes it, one without a face, a video, and four damaged files."""
+    folder = tmp_path / "media"
+    (folder / "sub").mkdir(parents=True)
+    photo = frame("happy", "surprise")
+    cv2.imwrite(str(folder / "a.png"), photo)
+    _, jpeg = cv2.imencode(".jpg", cv2.rotate(photo, cv2.ROTATE_90_COUNTERCLOCKWISE))
+    orientation = struct.pack("<2sHIHHHIHHI", b"II", 42, 8, 1, 0x112, 3, 1, 6, 0, 0)
+    exif = b"Exif\0\0" + orientation
+    content = jpeg.tobytes()
+    turned = content[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + content[2:]
+    (folder / "sub" / "türned [b].jpg").write_bytes(turned)
+    cv2.imwrite(str(folder / "none.bmp"), frame())
+    write(folder / "film.mp4", [frame("happy")] * 3 + [frame()], "mp4v")
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.mp4").write_text("no video")
+    (folder / "text.jpg").write_text("no photo")
+    cut = (folder / "film.mp4").read_bytes()
+    (folder / "cut.mp4").write_bytes(cut[: len(cut) // 2])
+    (folder / "notes.txt").write_text("left alone")
+    return folder
+
+
+def test_folders_with_everything_in_them(run, media, tmp_path):
+    options = [
+        "--json-lines",
+        "out/faces.jsonl",
+        "--csv",
+        "out/faces.csv",
+        "--annotate",
+        "copies",
+        "--unsure",
+        0,
+    ]
+    code, output, error = run(predict.app, "media", *options, "--unsure", 0)
+    assert code == 1
+    assert "3 in 4 frames" in output
+    assert "No face found in 1 of 8 files:\n  media/none.bmp" in error
+    assert "4 of 8 files are damaged" in error
+    assert all(f"  media/{name}: " in error for name in ("empty.png", "text.mp4", "text.jpg", "cut.mp4"))
+
+    lines = [json.loads(line) for line in (tmp_path / "out" / "faces.jsonl").read_text("utf-8").splitlines()]
+    found = {(line["file"], line["frame"]): [face["label"] for face in line["faces"]] for line in lines}
+    assert found["media/none.bmp", None] == found["media/film.mp4", 3] == []
+    assert found["media/film.mp4", 1] == ["happy"]
+    assert sorted(found["media/a.png", None]) == sorted(found["media/sub/türned [b].jpg", None])
+    assert [line["seconds"] for line in lines if line["frame"] == 1] == [0.1]
+
+    with (tmp_path / "out" / "faces.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COLUMNS
+    assert len(rows) == 2 + 2 + 1 + 3 + 1
+    copies = {path.relative_to(tmp_path / "copies").as_posix() for path in (tmp_path / "copies").rglob("*.*")}
+    assert copies == {"a.png", "sub/türned [b].jpg", "none.bmp", "film.mp4"}
+    with open_video(tmp_path / "copies" / "film.mp4") as copy:
+        assert len(list(copy)) == 4
+
+
+def test_intact_files_give_exit_code_0(run, media):
+    code, output, error = run(predict.app, "media/a.png", "media/sub")
+    assert (code, error) == (0, "")
+    assert "media/a.png" in output
+
+
+def test_a_copy_never_replaces_its_original(run, media):
+    before = (media / "a.png").read_bytes()
+    code, _, error = run(predict.app, "media/a.png", "--annotate", "media")
+    assert code == 1
+    assert "media/a.png: the copy would replace it; name another --annotate" in error
+    assert (media / "a.png").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing.png"], "nothing.png: no such file or folder"),
+        (["empty"], "there are no pictures or videos"),
+        (["media/a.png", "--weights", "nothing"], "weights='nothing'"),
+        (["media/a.png", "--faces", "mtcnn"], "faces='mtcnn'"),
+        (["media/a.png", "--unsure", "2"], "--unsure"),
+        (["media/a.png", "--csv", "media"], "media"),
+    ],
+)
+def test_mistakes_of_predict(run, media, tmp_path, arguments, message):
+    (tmp_path / "empty").mkdir()
+    code, output, error = run(predict.app, *arguments)
+    assert code == 2
+    assert message in error
+    assert "Traceback" not in output + error
+
+
+def test_webcam_over_a_video(run, media, tmp_path):
+    options = ["--source", "media/film.mp4", "--headless", "--csv", "log.csv", "--save", "out.avi"]
+    code, output, error = run(webcam.app, *options, "--max-frames", 3)
+    assert (code, error) == (0, "")
+    assert "media/film.mp4: 320x160" in output
+    assert "3 frames, 3 faces; written: out.avi; written: log.csv" in output
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 4
+    with open_video(tmp_path / "out.avi") as saved:
+        assert saved.size == (1160, 544)
+        assert len(list(saved)) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--source", "97", "--headless"], "camera 97: there is none"),
+        (["--source", "nothing.mp4"], "nothing.mp4: no such file"),
+        (["--source", "media/text.mp4", "--headless"], "is no video that OpenCV can read"),
+        (["--source", "media/film.mp4"], "there is no display here"),
+        (["--source", "media/film.mp4", "--headless", "--save", "a.gif"], "a.gif: expected a name"),
+        (["--source", "media/film.mp4", "--headless", "--faces", "x.onnx"], "x.onnx: no such file"),
+    ],
+)
+def test_mistakes_of_webcam(run, media, monkeypatch, arguments, message):
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    code, output, error = run(webcam.app, *arguments)
+    assert code == 2
+    assert message in error
+    assert "Traceback" not in output + error
+
+
+def test_no_cameras_to_list(run, monkeypatch):
+    monkeypatch.setattr("fer_demo.live.sources.MAX_CAMERAS", 0)
+    code, _, error = run(webcam.app, "--list-cameras")
+    assert code == 2
+    assert "no camera gives a picture" in error
+
+
+@pytest.mark.parametrize("command", [predict, webcam])
+def test_help_fits_a_screen(run, command):
+    code, output, _ = run(command.app, "--help")
+    assert code == 0
+    assert "Examples:" in output
+    assert len(output.splitlines()) < 70
