@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SEARCHED, MIN_SIZE = 320, 0.15
 
 EXAMPLES = """
-Keys:  q quit   s snapshot   r record   m mirror   g what speaks for the emotion   b hide faces   h help
+Keys:  q quit   s snapshot   r record   m mirror   g evidence for the emotion   b hide faces   h help
 
 Examples:
 

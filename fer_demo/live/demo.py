@@ -15,14 +15,14 @@ from fer_demo.live.sources import Source
 from fer_demo.webcam import explain, live_detector
 
 #: Frames in all, frames a second, and how many frames a face takes from one emotion to the next.
-FRAMES, RATE, CHANGE = 96, 8, 6
+FRAMES, RATE, CHANGE = 72, 8, 5
 #: What two faces show, for so many frames each.
 SHOWN = (("neutral", "happy", "surprise", "happy"), ("surprise", "surprise", "neutral", "sad"))
 SIZE, FACE = (480, 360), 190
 #: Frame -> key that is pressed in it.
-KEYS = {60: "g"}
+KEYS = {44: "g"}
 #: The animation's width in pixels, and its colours.
-WIDTH, COLOURS = 600, 64
+WIDTH, COLOURS = 560, 40
 
 
 class Drawing:

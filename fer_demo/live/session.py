@@ -20,8 +20,8 @@ from fer_demo.live.tracks import Tracker
 from fer_demo.live.view import Explain, Moment, Options, compose
 from fer_demo.live.window import ESCAPE, Screen
 
-#: Seconds for which a notice stands, and over so many frames are speeds averaged.
-NOTICE, AVERAGED = 2.0, 30
+#: Seconds for which a notice stands, and over so many frames speeds are taken.
+NOTICE, MEASURED = 2.0, 30
 
 
 @dataclass
@@ -33,9 +33,9 @@ class Speed:
     """
 
     frames: int = 0
-    _ends: deque[float] = field(default_factory=lambda: deque(maxlen=AVERAGED + 1))
-    _detection: deque[float] = field(default_factory=lambda: deque(maxlen=AVERAGED))
-    _prediction: deque[float] = field(default_factory=lambda: deque(maxlen=AVERAGED))
+    _ends: deque[float] = field(default_factory=lambda: deque(maxlen=MEASURED + 1))
+    _detection: deque[float] = field(default_factory=lambda: deque(maxlen=MEASURED))
+    _prediction: deque[float] = field(default_factory=lambda: deque(maxlen=MEASURED))
 
     def add(self, detection: float, prediction: float) -> None:
         """Count a frame that ends now."""
@@ -45,10 +45,12 @@ class Speed:
         self._prediction.append(prediction)
 
     def figures(self) -> list[str]:
-        """Lines for people."""
+        """Lines for people: medians, so that a first frame, which takes longer, does not count."""
         passed = self._ends[-1] - self._ends[0] if len(self._ends) > 1 else 0.0
         rate = f"{(len(self._ends) - 1) / passed:.0f}" if passed else "-"
-        detection, prediction = (1000 * float(np.mean(part)) for part in (self._detection, self._prediction))
+        detection, prediction = (
+            1000 * float(np.median(part)) for part in (self._detection, self._prediction)
+        )
         return [
             f"{rate} frames/s",
             f"detection {detection:.1f} ms",

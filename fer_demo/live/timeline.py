@@ -31,8 +31,10 @@ class Timeline:
             self._counts[begun] = 0
             self._newest = column
         if probabilities is not None:
-            self._sums[self._newest % COLUMNS] += probabilities
-            self._counts[self._newest % COLUMNS] += 1
+            # A slow source leaves columns without a frame: up to a second of them show what comes next.
+            filled = (self._newest - np.arange(max(1, min(passed, COLUMNS // int(SPAN))))) % COLUMNS
+            self._sums[filled] += probabilities
+            self._counts[filled] += 1
 
     def columns(self) -> np.ndarray:
         """Float32, (`COLUMNS`, 7), the oldest first; NaN where there was no face, or no time yet."""

@@ -20,7 +20,7 @@ KEYS = {
     "s": "save a snapshot",
     "r": "begin or end a recording",
     "m": "mirror",
-    "g": "what speaks for the emotion (Grad-CAM)",
+    "g": "evidence for the emotion (Grad-CAM)",
     "b": "hide faces",
     "h": "this help",
 }
@@ -108,7 +108,7 @@ def _inset(focus: Track | None, options: Options, heat: np.ndarray | None) -> tu
         title = f"face {focus.number}, hidden"
     if heat is not None:
         warm(inset, (0, 0, IMAGE_SIZE, IMAGE_SIZE), heat)
-        title = f"face {focus.number}: what speaks for {focus.face.emotion}"
+        title = f"face {focus.number}: evidence for {focus.face.emotion}"
     return inset, title
 
 

@@ -165,7 +165,14 @@ def test_the_timeline_has_the_last_half_minute_the_newest_at_the_right():
     assert np.isnan(columns[-50:]).all()
     np.testing.assert_allclose(columns[149:151], [happy, sad], rtol=1e-5)
     timeline.add(1000.0, happy)
-    assert np.isnan(timeline.columns()[:-1]).all()
+    assert np.isnan(timeline.columns()[:-10]).all()  # no more than a second is filled
+
+
+def test_a_slow_source_leaves_no_gaps_in_the_timeline():
+    timeline = Timeline()
+    for n in range(1, 20):
+        timeline.add(n / 4, face().probabilities)
+    assert not np.isnan(timeline.columns()[-40:]).any()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is a display")
