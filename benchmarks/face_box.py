@@ -40,8 +40,8 @@ def main(
     faces, labels = dataset.images[chosen, :, :, 0], dataset.labels[chosen]
     classifier = EmotionClassifier(weights)
     rows = [row(classifier, faces, labels, degrees) for degrees in DEGREES]
-    columns = {"degrees": "degrees", "found": "found", "as given": "given", "both eyes": "eyes"}
-    columns |= {f"margin {margin:g}": str(margin) for margin in MARGINS} | {"upright": "upright"}
+    columns = {"tilt": "degrees", "found": "found", "as\ngiven": "given", "both\neyes": "eyes"}
+    columns |= {f"margin\n{margin:g}": str(margin) for margin in MARGINS} | {"set\nupright": "upright"}
     show(f"Accuracy of {classifier.name} on those that are found", rows, columns)
     print(json.dumps({"benchmark": "face_box", "weights": classifier.name, "faces": limit, "rows": rows}))
 
