@@ -176,12 +176,22 @@ def _shipped_commands(rows: list[Row]) -> str:
 
 def _command(row: Row) -> str:
     """The training of one file, as its metadata tell it; what no option can say follows as a comment."""
-    told = {key: value for key, value in row["training"].items() if value is not None and key != "data"}
+    told = {
+        key: value for key, value in row["training"].items() if value not in (None, False) and key != "data"
+    }
+    taught = told.pop("teacher", {})
+    told |= {f"teacher_{key}": value for key, value in taught.items() if key != "sha256"}
     plain = {key: value for key, value in told.items() if not isinstance(value, dict | list)}
     options = [word for key, value in plain.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+    options += [
+        word for digest in taught.get("sha256", []) for word in ("--teacher", f"{digest[:8]}.safetensors")
+    ]
     command = ["python", "-m", "fer_demo.train", "--data", "fer2013.csv", *options]
     lines = [shlex.join([*command, "--out", f"{row['name']}.safetensors"])]
     lines += [f"# {key}: {json.dumps(value)}" for key, value in told.items() if key not in plain]
+    lines += [
+        f"# {digest[:8]} begins the SHA-256 of the teacher's file" for digest in taught.get("sha256", [])
+    ]
     return "".join(f"{line}\n" for line in lines)
 
 
