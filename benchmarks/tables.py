@@ -1,22 +1,23 @@
 """The tables of `README.md` and of pages in `docs/`, written from the saved JSON of the other scripts.
 
-Run as ``python -m benchmarks.tables`` after saving new figures with ``--json benchmarks/results/NAME.json``.
+Run as ``python -m benchmarks.tables`` after saving new figures with ``--json benchmarks/results/NAME.json``,
+or with ``python -m benchmarks.record``, whose files are in `docs/results/`.
 It replaces what stands between the marks ``<!-- NAME -->`` and ``<!-- end -->``; a test makes sure that
 nobody edits a figure by hand.
 """
 
 import json
 import re
-import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+
+from benchmarks import result_tables
+from benchmarks.markdown import Row, table
+from benchmarks.record import command
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "speed.md", ROOT / "docs" / "model_card.md")
-
-Row = dict[str, Any]
+PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("speed", "model_card", "results")))
 
 
 def main() -> None:
@@ -36,13 +37,9 @@ def _replaced(match: re.Match[str]) -> str:
 
 
 def load(name: str) -> Row:
-    """Return the saved last line of a script."""
-    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-
-
-def _table(heads: list[str], rows: list[list[str]]) -> str:
-    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    """Return the saved last line of a script, or what `benchmarks.record` has collected."""
+    folder = result_tables.RESULTS if name in result_tables.TABLES else RESULTS
+    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def _training(result: Row) -> str:
@@ -52,7 +49,7 @@ def _training(result: Row) -> str:
     ]
     eager = all(row["peer"].endswith("eager") for row in result["rows"])
     peer = f"times as fast as PyTorch{' (eager)' if eager else ''}"
-    return _table(["training", "batch", "images/s", peer], rows) + _source(result)
+    return table(["training", "batch", "images/s", peer], rows) + _source(result)
 
 
 def _scaling(result: Row) -> str:
@@ -67,7 +64,7 @@ def _scaling(result: Row) -> str:
         for row in result["rows"]
     ]
     heads = ["training, microseconds an image", "batch", "1 thread", "2 threads", "ratio"]
-    return _table(heads, rows) + _source(result)
+    return table(heads, rows) + _source(result)
 
 
 def _inference(result: Row) -> str:
@@ -81,7 +78,7 @@ def _inference(result: Row) -> str:
         )
         rows.append([row["model"], str(row["batch"]), *(f"{ms:.3g}" for ms in times)])
     heads = ["inference, milliseconds", "faces", "prepared", "`predict`", "ONNX Runtime", "PyTorch"]
-    return _table(heads, rows) + _source(result)
+    return table(heads, rows) + _source(result)
 
 
 def _memory(result: Row) -> str:
@@ -95,7 +92,7 @@ def _memory(result: Row) -> str:
         ]
         for row in result["rows"]
     ]
-    return _table(["peak memory, MB", "batch", "tinycnn", "PyTorch", "ratio"], rows) + _source(result)
+    return table(["peak memory, MB", "batch", "tinycnn", "PyTorch", "ratio"], rows) + _source(result)
 
 
 def _cold_start(result: Row) -> str:
@@ -105,9 +102,7 @@ def _cold_start(result: Row) -> str:
         f"{result['cold_s']:.1f}",
         f"{result['warm_s']:.1f}",
     ]
-    return _table(heads, [first_step, ["`import tinycnn`", "", f"{result['import_s']:.2f}"]]) + _source(
-        result
-    )
+    return table(heads, [first_step, ["`import tinycnn`", "", f"{result['import_s']:.2f}"]]) + _source(result)
 
 
 def _shipped(result: Row) -> str:
@@ -136,7 +131,7 @@ def _shipped_scores(rows: list[Row], part: str) -> str:
         "macro F1",
         "training part",
     ]
-    return _table(
+    return table(
         heads,
         [
             [
@@ -158,7 +153,7 @@ def _shipped_emotions(rows: list[Row]) -> str:
     for emotion, first in rows[0]["per_class"].items():
         scores = [row["per_class"][emotion][score] for row in rows for score in ("precision", "recall")]
         lines.append([emotion, f"{first['support']:,}", *(f"{score:.2f}" for score in scores)])
-    return _table(heads, lines)
+    return table(heads, lines)
 
 
 def _shipped_calibration(rows: list[Row]) -> str:
@@ -167,32 +162,11 @@ def _shipped_calibration(rows: list[Row]) -> str:
         found = row["calibration"] or {}
         cells = [found.get(key) for key in ("temperature", "ece_before", "ece_after")]
         lines.append([f"`{row['name']}`", *("–" if cell is None else f"{cell:.3f}" for cell in cells)])
-    return _table(["expected calibration error", "temperature", "at temperature 1", "at its own"], lines)
+    return table(["expected calibration error", "temperature", "at temperature 1", "at its own"], lines)
 
 
 def _shipped_commands(rows: list[Row]) -> str:
-    return "".join(["```sh\n", *(_command(row) for row in rows), "```\n"])
-
-
-def _command(row: Row) -> str:
-    """The training of one file, as its metadata tell it; what no option can say follows as a comment."""
-    told = {
-        key: value for key, value in row["training"].items() if value not in (None, False) and key != "data"
-    }
-    taught = told.pop("teacher", {})
-    told |= {f"teacher_{key}": value for key, value in taught.items() if key != "sha256"}
-    plain = {key: value for key, value in told.items() if not isinstance(value, dict | list)}
-    options = [word for key, value in plain.items() for word in (f"--{key.replace('_', '-')}", str(value))]
-    options += [
-        word for digest in taught.get("sha256", []) for word in ("--teacher", f"{digest[:8]}.safetensors")
-    ]
-    command = ["python", "-m", "fer_demo.train", "--data", "fer2013.csv", *options]
-    lines = [shlex.join([*command, "--out", f"{row['name']}.safetensors"])]
-    lines += [f"# {key}: {json.dumps(value)}" for key, value in told.items() if key not in plain]
-    lines += [
-        f"# {digest[:8]} begins the SHA-256 of the teacher's file" for digest in taught.get("sha256", [])
-    ]
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(["```sh\n", *(command(row["training"], row["name"]) for row in rows), "```\n"])
 
 
 def _source(result: Row) -> str:
@@ -214,6 +188,7 @@ TABLES: dict[str, Callable[[Row], str]] = {
     "memory": _memory,
     "cold_start": _cold_start,
     "shipped": _shipped,
+    **result_tables.TABLES,
 }
 
 

@@ -69,7 +69,7 @@ class Record:
             OSError: the folder cannot be written.
         """
         earlier = take_over(self._path, resume, command)
-        if earlier:
+        if earlier and resume:
             check_belongs(self._path, _identity(earlier), _identity(self.results))
             self._seconds_before = earlier.get("seconds") or 0.0
         elif not resume:
@@ -100,11 +100,11 @@ class Record:
 
 
 def take_over(path: Path, resume: bool, command: str, **kind: Any) -> report.Results | None:
-    """Return the results of a run that shall be gone on with, None if there is nothing to go on with.
+    """Return the results that an earlier run has left, None if there are none.
 
     Args:
         path: where a run has its results.
-        resume: whether to go on.
+        resume: whether an unfinished one shall be gone on with.
         command: what resumes that run, for the error's message.
         kind: of the results: `module` and `parts` of `read_results`.
 
@@ -124,7 +124,7 @@ def take_over(path: Path, resume: bool, command: str, **kind: Any) -> report.Res
             f"{path.parent} holds an unfinished run. To go on with it: {command}. To start over, delete "
             "the folder or choose another one with --out"
         )
-    return earlier if resume else None
+    return earlier
 
 
 def _identity(results: report.Results) -> dict[str, Any]:

@@ -80,6 +80,8 @@ def main(
     options: dict[str, Any] = {
         "model": str(model),
         "recipe": str(recipe),
+        "details": repr(RECIPES[recipe]),
+        "learning_rate": RECIPES[recipe].learning_rates[model],
         "epochs": epochs,
         "seed": seed,
         "batch_size": batch_size or default_batch_size(RECIPES[recipe], len(dataset)),
@@ -146,9 +148,11 @@ def _train(
         )
     metrics = {"train_accuracy": model.evaluate(x, labels, prepare=normalise).accuracy}
     if rest is not None:
-        predicted = model.predict(rest[0], prepare=normalise).argmax(axis=1)
-        scores = fold_metrics(rest[1], predicted)
+        faces, mirrored = (model.predict(x, prepare=normalise) for x in (rest[0], rest[0][:, :, ::-1]))
+        scores = fold_metrics(rest[1], faces.argmax(axis=1))
         metrics |= {"validation_accuracy": scores.accuracy, "validation_macro_f1": scores.macro_f1}
+        averaged = fold_metrics(rest[1], (faces + mirrored).argmax(axis=1))
+        metrics["validation_flip_accuracy"] = averaged.accuracy
     save_model(model, out, normalise, dataset, metrics, options, history)
     checkpoint.remove()
     return metrics

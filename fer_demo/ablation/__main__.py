@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -15,7 +15,7 @@ from fer_demo.data.extra import load_extra
 from fer_demo.fold_files import own_folder
 from fer_demo.recipes import RECIPES
 from fer_demo.record import take_over
-from fer_demo.report.ablation import print_ablation
+from fer_demo.report.ablation import KIND, print_ablation
 from fer_demo.training import default_batch_size, part_to_score
 
 EXAMPLES = """
@@ -27,9 +27,6 @@ Examples:
 """
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-#: What tells `ablation.json` from other files of results.
-KIND: dict[str, Any] = {"module": "fer_demo.ablation", "parts": ("protocol", "variants")}
 
 
 class Change(StrEnum):

@@ -97,7 +97,7 @@ def run(
     trainings = plan.seeds * len(chosen)
     with Display(console, trainings, plan.epochs * len(indices[0])) as display:
         for variant, seed, result in _train(
-            dataset, indices, plan, chosen, out, display, extra, checkpoint_every
+            dataset, indices, plan, chosen, out / "runs", display, extra, checkpoint_every
         ):
             finished[variant.name][seed] = result
             write()

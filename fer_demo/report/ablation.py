@@ -24,6 +24,9 @@ from fer_demo.report.content import RESPONSIBLE_USE, UNKNOWN, TableContent
 from fer_demo.report.results import Results
 from fer_demo.report.tables import print_notice, print_parts, rich_table
 
+#: What tells `ablation.json` from other files of results; see `fer_demo.report.read_results`.
+KIND: dict[str, Any] = {"module": "fer_demo.ablation", "parts": ("protocol", "variants")}
+
 INTERVAL_SENTENCE = (
     "Each seed of a variant is compared with the same seed of the baseline. The 95 % interval, by Student's "
     "t, tells what other seeds might have given; where it contains 0, the change may have done nothing."

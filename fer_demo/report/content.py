@@ -22,6 +22,11 @@ RESPONSIBLE_USE = (
     "and read docs/responsible_use.md before you point this at anyone."
 )
 UNKNOWN = "–"
+#: Accuracies that the paper prints on FER2013: of 5 folds of 8 epochs, and of 565 new photographs after 100.
+PRINTED = {
+    "folds": {"mini_xception": 0.588154, "alexnet": 0.62241},
+    "photos": {"mini_xception": 0.67612, "alexnet": 0.6902655},
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class TableContent:
 
     caption: str
     columns: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
     summary: tuple[str, ...] = ()
 
 

@@ -31,7 +31,7 @@ def draw_faces(axes: Axes, images: np.ndarray, labels: np.ndarray) -> None:
         for row, index in enumerate(chosen):
             top, left = row * _CELL, column * _CELL
             mosaic[top : top + IMAGE_SIZE, left : left + IMAGE_SIZE] = images[index, :, :, 0]
-    _show(axes, mosaic)
+    show_face(axes, mosaic)
     axes.set_xticks(np.arange(len(EMOTIONS)) * _CELL + IMAGE_SIZE / 2, EMOTIONS)
     axes.tick_params(top=False, labeltop=True, bottom=False, labelbottom=False)
 
@@ -68,13 +68,14 @@ def draw_mistakes(figure: Figure, images: np.ndarray, labels: np.ndarray, probab
     # Fewer mistakes than cells leave cells empty.
     for axes, image, label, given in zip(grid.flat, images, labels, probabilities, strict=False):
         predicted = given.argmax()
-        _show(axes, image[:, :, 0])
+        show_face(axes, image[:, :, 0])
         axes.set_title(
             f"{EMOTIONS[label]}, taken for\n{EMOTIONS[predicted]} ({given[predicted]:.0%})", fontsize=8
         )
 
 
-def _show(axes: Axes, picture: np.ndarray) -> None:
+def show_face(axes: Axes, picture: np.ndarray) -> None:
+    """Show grey levels, uint8 (H, W) or (H, W, 1), without axes."""
     axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])

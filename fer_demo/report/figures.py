@@ -79,7 +79,7 @@ def save_all(figures: Mapping[str, Figure], out_dir: Path) -> dict[str, Path]:
 def class_distribution(class_counts: Mapping[str, int], synthetic: bool) -> Figure:
     """Bars: how many images each emotion has."""
     total = sum(class_counts.values())
-    figure = _labelled(new_figure(7.2, 3.0), f"Images per emotion, {total:,} in all", synthetic)
+    figure = labelled(new_figure(7.2, 3.0), f"Images per emotion, {total:,} in all", synthetic)
     axes = figure.subplots()
     bars = axes.barh(list(class_counts), list(class_counts.values()), color=PALETTE[0], height=0.7)
     texts = [f"{count:,}  ({count / max(total, 1):.1%})" for count in class_counts.values()]
@@ -101,7 +101,7 @@ def training_curves(model: str, history: Sequence[Mapping[str, Any]], synthetic:
         synthetic: whether the faces were drawn by a program.
     """
     figure = plot.curves(history, labels=("training part, as it was trained", "held-out part"))
-    return _labelled(figure, f"{model}: loss and accuracy during training", synthetic)
+    return labelled(figure, f"{model}: loss and accuracy during training", synthetic)
 
 
 def confusion(
@@ -115,7 +115,7 @@ def confusion(
         emotions: K names.
         synthetic: whether the faces were drawn by a program.
     """
-    return _labelled(plot.confusion_matrix(counts, emotions), title, synthetic)
+    return labelled(plot.confusion_matrix(counts, emotions), title, synthetic)
 
 
 def reliability_diagram(title: str, found: Reliability, synthetic: bool) -> Figure:
@@ -123,7 +123,7 @@ def reliability_diagram(title: str, found: Reliability, synthetic: bool) -> Figu
 
     Below, how many faces are in each bin: what a bar above stands on.
     """
-    figure = _labelled(new_figure(7.2, 5.6), title, synthetic)
+    figure = labelled(new_figure(7.2, 5.6), title, synthetic)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     width = 1 / len(found.count)
     centres = (np.arange(len(found.count)) + 0.5) * width
@@ -144,9 +144,11 @@ def reliability_diagram(title: str, found: Reliability, synthetic: bool) -> Figu
     return figure
 
 
-def f1_comparison(models: Mapping[str, Any], synthetic: bool) -> Figure:
+def f1_comparison(
+    models: Mapping[str, Any], synthetic: bool, title: str = "F-score per emotion, mean over the folds"
+) -> Figure:
     """Grouped bars: every model's F-score on each emotion; no bar where it is unknown."""
-    figure = _labelled(new_figure(7.2, 3.4), "F-score per emotion, mean over the folds", synthetic)
+    figure = labelled(new_figure(7.2, 3.4), title, synthetic)
     axes = figure.subplots()
     width = 0.8 / len(models)
     for number, (name, model) in enumerate(models.items()):
@@ -163,7 +165,7 @@ def f1_comparison(models: Mapping[str, Any], synthetic: bool) -> Figure:
 
 def sample_faces(images: np.ndarray, labels: np.ndarray, synthetic: bool) -> Figure:
     """Some faces of each emotion; `images` is uint8, (N, 48, 48, 1), and `labels` integers, (N,)."""
-    figure = _labelled(new_figure(7.2, 4.6), "Sample faces of each emotion", synthetic)
+    figure = labelled(new_figure(7.2, 4.6), "Sample faces of each emotion", synthetic)
     draw_faces(figure.subplots(), images, labels)
     return figure
 
@@ -174,13 +176,13 @@ def mistakes(
     """The mistakes that a model was surest of; arrays as in `save_figures`."""
     surest = surest_mistakes(labels, probabilities)
     height = 0.5 + 1.65 * max(1, math.ceil(len(surest) / MISTAKES_GRID[1]))
-    figure = _labelled(new_figure(7.2, height), f"{model}: most confident mistakes", synthetic)
+    figure = labelled(new_figure(7.2, height), f"{model}: most confident mistakes", synthetic)
     if len(surest):
         draw_mistakes(figure, images[surest], labels[surest], probabilities[surest])
     return figure
 
 
-def _labelled(figure: Figure, title: str, synthetic: bool) -> Figure:
+def labelled(figure: Figure, title: str, synthetic: bool) -> Figure:
     """Give a figure a title, and a loud notice on synthetic faces."""
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, weight="bold")
     if synthetic:

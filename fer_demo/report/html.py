@@ -12,9 +12,6 @@ from fer_demo.report.content import TableContent
 from fer_demo.report.results import Results
 from tinycnn.files import replace_file
 
-#: Accuracy that the paper prints for 5 folds and 8 epochs on FER2013.
-PAPER_ACCURACY = {"mini-Xception": 0.588, "AlexNet": 0.622}
-
 
 def write_report(results: Results, figures: Mapping[str, Path], path: Path) -> Path:
     """Write the page.
@@ -27,6 +24,30 @@ def write_report(results: Results, figures: Mapping[str, Path], path: Path) -> P
     Returns:
         `path`.
     """
+    return write_page(
+        "report.html.j2",
+        results,
+        figures,
+        path,
+        best=content.best_model(results["models"]),
+        extra=_facts("Extra faces, trained on and never scored on", _told(results.get("extra") or {})),
+        paper=content.PRINTED["folds"],
+    )
+
+
+def write_page(template: str, results: Results, figures: Mapping[str, Path], path: Path, **more: Any) -> Path:
+    """Fill a template of this folder that extends ``page.html.j2``.
+
+    Args:
+        template: its file's name.
+        results: hold at least `protocol`, `data` and `environment`, which become tables of facts.
+        figures: name -> PNG; they go into the page.
+        path: where the page goes.
+        more: whatever else the template names.
+
+    Returns:
+        `path`.
+    """
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -34,16 +55,14 @@ def write_report(results: Results, figures: Mapping[str, Path], path: Path) -> P
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = templates.get_template("report.html.j2").render(
+    page = templates.get_template(template).render(
         results=results,
-        best=content.best_model(results["models"]),
         content=content,
         protocol=_facts("Protocol", results["protocol"]),
         data=_facts("Data", _told(results["data"])),
-        extra=_facts("Extra faces, trained on and never scored on", _told(results.get("extra") or {})),
         environment=_facts("Environment", results["environment"]),
         pictures={name: _data_uri(figure) for name, figure in figures.items()},
-        paper=PAPER_ACCURACY,
+        **more,
     )
     replace_file(path, page.encode())
     return path

@@ -24,14 +24,3 @@ def test_the_model_card_is_about_the_weights_that_are_shipped():
     measured = {row["name"]: row["sha256"] for row in tables.load("shipped")["rows"]}
     shipped = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in SHIPPED.items()}
     assert measured == shipped, "measure them anew, see docs/weights.md"
-
-
-def test_a_training_is_told_as_a_command_and_the_rest_as_a_comment():
-    training = {"model": "compact", "batch_size": 64, "keep_copies_together": False, "data": "9f"}
-    taught = {"teacher": {"sha256": ["0123456789abcdef"], "share": 0.5}, "extra": {"of": 1}, "log": None}
-    assert tables._command({"name": "c", "training": {**training, **taught}}) == (
-        "python -m fer_demo.train --data fer2013.csv --model compact --batch-size 64 --teacher-share 0.5 "
-        "--teacher 01234567.safetensors --out c.safetensors\n"
-        '# extra: {"of": 1}\n'
-        "# 01234567 begins the SHA-256 of the teacher's file\n"
-    )

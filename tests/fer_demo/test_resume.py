@@ -325,7 +325,8 @@ def test_a_model_has_all_that_is_needed_to_use_it(call):
     info = tc.load_info("new/model.safetensors")
     assert info["labels"][3] == "happy"
     assert info["preprocessing"].keys() == {"mean", "std"}
-    assert info["metrics"].keys() == {"train_accuracy", "validation_accuracy", "validation_macro_f1"}
+    scores = {"accuracy", "macro_f1", "flip_accuracy"}
+    assert info["metrics"].keys() == {"train_accuracy", *(f"validation_{score}" for score in scores)}
     assert info["data"]["name"] == "faces.csv"
     assert len(info["data"]["sha256"]) == 64
     assert info["training"]["seed"] == 0

@@ -1,0 +1,1 @@
+"""The paper's sections, one after another, beside what it prints itself."""
