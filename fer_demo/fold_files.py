@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import tinycnn as tc
-from tinycnn.files import replace_file
+from tinycnn.files import remove_temporary, replace_file
 from tinycnn.sealed import check_belongs, read_sealed, write_sealed
 
 try:
@@ -84,6 +84,8 @@ class FoldFiles:
             OSError: the result cannot be written; the checkpoint is still there.
         """
         write_sealed(self.result, {"probabilities": probabilities}, {**info, "belongs_to": belongs_to})
+        for path in (self.model, self.result):  # of an earlier process, killed while it wrote
+            remove_temporary(path)
         self.checkpoint.remove()
 
     def contents(self) -> tuple[bytes, bytes]:

@@ -44,7 +44,7 @@ from fer_demo.fold_files import FoldFiles
 from fer_demo.jobs import train
 
 def fold(progress):
-    train(faces, Protocol(2, 1, 0, 32), FoldFiles(Path("out"), "mini_xception", 0), progress)
+    train(faces, Protocol(2, 1, 0, 32), FoldFiles(Path("out"), "mini_xception", 0), progress, None)
 
 tc.backend(sys.argv[1])
 faces = synthetic_faces(140)
@@ -65,7 +65,7 @@ from fer_demo.fold_files import FoldFiles
 def fold(progress, faces, fold, workers):
     jobs.tc.Progress = lambda: progress
     files = FoldFiles(Path("out"), "mini_xception", fold)
-    jobs._train_in_process(faces, Protocol(2, 1, 0, 32), files, sys.argv[1], workers.threads)
+    jobs._train_in_process(faces, Protocol(2, 1, 0, 32), files, sys.argv[1], workers.threads, None)
 
 workers = jobs.Workers(2)
 parallel = Parallel(workers.jobs, "loky", batch_size=1, inner_max_num_threads=workers.threads)

@@ -208,7 +208,7 @@ def test_an_unfinished_run_is_not_overwritten(call, monkeypatch):
         (["--data", "other.csv"], "data was '"),
         (
             ["--model", "all"],
-            "learning_rate was {'mini_xception': 0.005}, is {'mini_xception': 0.005, 'alexnet'",
+            "learning_rate was {'mini_xception': 0.01}, is {'mini_xception': 0.01, 'alexnet'",
         ),
     ],
 )
