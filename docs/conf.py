@@ -37,10 +37,12 @@ html_title = "tinycnn"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_math_renderer = "outlines"
+html_sidebars = {"**": ["globaltoc.html"]}
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
     "navbar_align": "left",
+    "navbar_center": [],  # the sidebar has all pages, in groups
     "navbar_end": ["theme-switcher"],
     "footer_start": ["copyright"],
     "footer_end": [],

@@ -22,8 +22,13 @@ def test_the_example_runs(backend, tmp_path, monkeypatch, capsys):
     assert names["model"].evaluate(names["images"][200:], names["labels"][200:]).accuracy > 0.9
 
 
+def test_the_quickstart_has_the_same_example():
+    (example,) = re.findall(r"```python\n.*?```", README, re.DOTALL)
+    assert example in (ROOT / "docs" / "quickstart.md").read_text()
+
+
 @pytest.mark.parametrize(
-    "page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")], ids=lambda p: p.name
+    "page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")], ids=lambda p: p.name
 )
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
