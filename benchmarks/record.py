@@ -57,19 +57,22 @@ def main(
 
 
 def command(training: Row, name: str, module: str = "fer_demo.train") -> str:
-    """The command of a run, as its options tell it; what no option can say follows as a comment.
+    """The command of a run, as its options tell it; files that it needs beside the data are named by digests.
 
     Args:
         training: options by name; None stands for one that was not given.
         name: of the results, without an ending.
         module: which command it was.
     """
-    given = {key: value for key, value in training.items() if value is not None and value is not False}
+    given = {
+        key: value
+        for key, value in training.items()
+        if value is not None and value is not False and key not in _NO_OPTIONS
+    }
     taught = given.pop("teacher", {})
     files = {"teacher": taught.get("sha256", []), "extra": [given.pop("extra")] if "extra" in given else []}
     given |= {f"teacher_{key}": value for key, value in taught.items() if key != "sha256"}
-    options = [word for key, value in given.items() if key not in _COMMENTS for word in _option(key, value)]
-    comments = [f"# {key}: {given[key]}" for key in _COMMENTS if key in given and key != "data"]
+    options, comments = [word for key, value in given.items() for word in _option(key, value)], []
     for option, digests in files.items():
         for digest in digests:
             options += [f"--{option}", f"{digest[:8]}{_ENDING[option]}"]
@@ -79,8 +82,8 @@ def command(training: Row, name: str, module: str = "fer_demo.train") -> str:
     return "".join(f"{line}\n" for line in (shlex.join(words), *comments))
 
 
-#: What no option says: what the recipe was made of at that time.
-_COMMENTS = ("data", "learning_rate", "details")
+#: What the data were, and what the recipe was made of at that time.
+_NO_OPTIONS = ("data", "learning_rate", "details")
 _ENDING = {"teacher": ".safetensors", "extra": ".csv"}
 
 

@@ -60,19 +60,12 @@ def test_seeds_of_one_training_become_one_row_of_the_table(collect, tmp_path):
     assert "python -m fer_demo.train --data fer2013.csv --model compact --recipe modern --epochs 2" in table
 
 
-def test_a_command_says_what_options_can_and_the_rest_as_a_comment():
-    training = {
-        "model": "compact",
-        "details": "Recipe()",
-        "seed": 0,
-        "keep_copies_together": True,
-        "data": "9f",
-    }
-    taught = {"teacher": {"sha256": ["0123456789abcdef"], "share": 0.5}, "extra": "f" * 64, "log": None}
-    assert record.command({**training, **taught}, "c") == (
+def test_a_command_says_all_options_and_names_files_by_their_digests():
+    training = {"model": "compact", "details": "Recipe()", "seed": 0, "keep_copies_together": True}
+    training |= {"teacher": {"sha256": ["0123456789abcdef"], "share": 0.5}, "extra": "f" * 64, "data": "9f"}
+    assert record.command(training, "c") == (
         "python -m fer_demo.train --data fer2013.csv --model compact --seed 0 --keep-copies-together "
         "--teacher-share 0.5 --teacher 01234567.safetensors --extra ffffffff.csv --out c.safetensors\n"
-        "# details: Recipe()\n"
         "# 01234567 begins the SHA-256 of --teacher\n"
         "# ffffffff begins the SHA-256 of --extra\n"
     )
