@@ -17,7 +17,10 @@ from benchmarks.record import command
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
-PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("speed", "model_card", "results")))
+PAGES = (
+    ROOT / "README.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("speed", "model_card", "results", "application")),
+)
 
 
 def main() -> None:
@@ -169,6 +172,28 @@ def _shipped_commands(rows: list[Row]) -> str:
     return "".join(["```sh\n", *(command(row["training"], row["name"]) for row in rows), "```\n"])
 
 
+def _webcam(result: Row) -> str:
+    keys = ("frames_per_s", "ms_median", "detection_ms_median", "prediction_ms_median", "grown_mb")
+    rows = [
+        [
+            "shown" if row["window"] == "yes" else "headless",
+            f"{row['faces_per_frame']:.3g}",
+            *(f"{row[key]:.3g}" for key in keys),
+        ]
+        for row in result["rows"]
+    ]
+    heads = [
+        "640x480",
+        "faces a frame",
+        "frames/s",
+        "a frame, ms",
+        "finding faces, ms",
+        "prediction, ms",
+        "memory grown, MB",
+    ]
+    return table(heads, rows) + _source(result)
+
+
 def _source(result: Row) -> str:
     where = result["environment"]
     peers = "".join(f", {name} {where[key]}" for name, key in PEERS.items() if where.get(key))
@@ -188,6 +213,7 @@ TABLES: dict[str, Callable[[Row], str]] = {
     "memory": _memory,
     "cold_start": _cold_start,
     "shipped": _shipped,
+    "webcam": _webcam,
     **result_tables.TABLES,
 }
 

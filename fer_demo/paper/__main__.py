@@ -29,8 +29,8 @@ class SectionName(StrEnum):
     augmentation = "augmentation"
 
 
-#: Epochs of the long trainings and seeds of the augmentation experiment: on real faces, and on drawn ones.
-FULL_EPOCHS, SEEDS = (100, 20), (3, 1)
+#: Recipe, epochs of the long trainings, and seeds of the augmentation experiment: by whether faces are drawn.
+DEFAULTS = {False: ("paper", 100, 3), True: ("default", 20, 1)}
 
 EXAMPLES = """
 Examples:
@@ -52,7 +52,9 @@ def main(
     photos: Annotated[
         Path | None, typer.Option(help="New faces to score on: photos in folders by emotion, or a .csv.")
     ] = None,
-    recipe: cli.RecipeOption = cli.RecipeName.paper,
+    recipe: Annotated[
+        cli.RecipeName | None, typer.Option(metavar="NAME", help="As for train. Default: paper.")
+    ] = None,
     epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Of the folds and of augmentation.")] = 8,
     full_epochs: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Of the full training set. Default: 100.")
@@ -77,21 +79,23 @@ def main(
 
     Sections that --out has stay there, so that they may be run one by one.
 
-    Without --data the faces are synthetic: drawn by this program, so that everything runs with no download,
-    and sooner: 20 epochs on the full training set, one seed.
+    Without --data the faces are synthetic: drawn by this program, so that everything runs with no download.
+
+    They are few, so the defaults are others: recipe default, 20 epochs on the full training set, one seed.
     """
     console = Console()
     if backend is not None:
         tc.backend(backend)
     dataset = data.load(source)
+    default_recipe, default_epochs, default_seeds = DEFAULTS[dataset.synthetic]
     work = Reproduction(
         dataset,
         load_extra(extra or ()),
         load_held_out(photos) if photos else None,
-        str(recipe),
+        str(recipe or default_recipe),
         epochs,
-        full_epochs or FULL_EPOCHS[dataset.synthetic],
-        seeds or SEEDS[dataset.synthetic],
+        full_epochs or default_epochs,
+        seeds or default_seeds,
         out,
         cv or out / "cv",
         checkpoint_every,
