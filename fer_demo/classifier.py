@@ -17,6 +17,11 @@ SHIPPED = {path.stem: path for path in sorted((Path(__file__).parent / "weights"
 _FACE = (IMAGE_SIZE, IMAGE_SIZE, 1)
 
 
+def weights_path(weights: str | Path) -> Path:
+    """Return the file of shipped weights, by their name, or else of that path, whether it exists or not."""
+    return SHIPPED.get(str(weights), Path(weights))
+
+
 class EmotionClassifier:
     """Tells which emotion strangers would read in a face.
 
@@ -42,7 +47,7 @@ class EmotionClassifier:
     """
 
     def __init__(self, weights: str | Path = "mini_xception", flip_average: bool = False) -> None:
-        self.path = SHIPPED.get(str(weights), Path(weights))
+        self.path = weights_path(weights)
         if not self.path.is_file():
             refuse("weights", str(weights), f"a file, or one of {', '.join(SHIPPED)}")
         self.name, self.flip_average = self.path.stem, flip_average

@@ -152,13 +152,7 @@ class EmotionDetector:
 
         Users of the `fer` package know this form. See `faces` for the argument, the order and errors.
         """
-        return [
-            {
-                "box": list(face.box),
-                "emotions": dict(zip(EMOTIONS, map(float, face.probabilities), strict=True)),
-            }
-            for face in self.faces(image)
-        ]
+        return [{"box": list(face.box), "emotions": face.emotions} for face in self.faces(image)]
 
     def top_emotion(self, image: str | Path | np.ndarray) -> tuple[str, float] | tuple[None, None]:
         """Return the largest face's most probable emotion and its probability; two None without a face."""

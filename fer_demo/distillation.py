@@ -6,13 +6,12 @@ student's scores by the temperature as well; here only the teacher's probabiliti
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import tinycnn as tc
-from fer_demo.classifier import SHIPPED, EmotionClassifier
+from fer_demo.classifier import EmotionClassifier, weights_path
 from fer_demo.data.dataset import USAGES
 from tinycnn.checks import is_number, refuse
 
@@ -47,7 +46,9 @@ class Teaching:
         Raises:
             OSError: a file of weights cannot be read.
         """
-        digests = [hashlib.sha256(_path(weights).read_bytes()).hexdigest() for weights in self.teachers]
+        digests = [
+            hashlib.sha256(weights_path(weights).read_bytes()).hexdigest() for weights in self.teachers
+        ]
         return {"sha256": digests, "share": self.share, "temperature": self.temperature}
 
     def check_unseen(self, training: dict[str, Any]) -> None:
@@ -63,7 +64,7 @@ class Teaching:
         """
         part = training["validation"]
         for weights in self.teachers:
-            then = tc.load_info(_path(weights)).get("training") or {}
+            then = tc.load_info(weights_path(weights)).get("training") or {}
             if then.get("data") != training["data"]:
                 continue
             usages = part in USAGES and then.get("validation") in USAGES  # trained on "Training" alone
@@ -96,7 +97,3 @@ class Teaching:
         given *= np.float32(self.share) / given.sum(axis=1, keepdims=True)
         given[np.arange(len(labels)), labels] += np.float32(1 - self.share)
         return given
-
-
-def _path(weights: str) -> Path:
-    return SHIPPED.get(weights, Path(weights))

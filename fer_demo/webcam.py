@@ -110,7 +110,7 @@ def live_detector(name: str) -> "FaceDetector":
 def explain(detector: "EmotionDetector", face: "Face") -> "np.ndarray":
     """See `fer_demo.live.view.Explain`; loaded when it is first asked for."""
     from fer_demo.data.dataset import EMOTIONS
-    from fer_demo.web.sight import evidence
+    from fer_demo.sight import evidence
 
     return evidence(detector.classifier, face.crop)[EMOTIONS.index(face.emotion)]
 

@@ -12,8 +12,8 @@ from fer_demo.data.faces import draw_face
 from fer_demo.detector import EmotionDetector, Face
 from fer_demo.live.tracks import Tracker
 from fer_demo.palette import COLOURS
+from fer_demo.sight import block_maps, evidence
 from fer_demo.web.pictures import pixels
-from fer_demo.web.sight import block_maps, evidence
 
 Json = dict[str, Any]
 

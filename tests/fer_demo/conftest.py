@@ -10,10 +10,8 @@ from fer_demo.data.dataset import EMOTIONS
 
 
 @pytest.fixture
-def run_command(tmp_path, monkeypatch, capsys):
-    """Call a module's command in this process and folder; return exit code, standard output and error."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TINYCNN_CACHE", str(tmp_path / "cache"))
+def in_process(monkeypatch, capsys):
+    """Call a module's command in this process; return exit code, standard output and error."""
 
     def call(module, *arguments):
         monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, arguments)])
@@ -25,6 +23,32 @@ def run_command(tmp_path, monkeypatch, capsys):
         return code, *capsys.readouterr()
 
     return call
+
+
+@pytest.fixture
+def run_command(in_process, tmp_path, monkeypatch):
+    """Call a module's command as `in_process` does, in a folder and with a cache of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TINYCNN_CACHE", str(tmp_path / "cache"))
+    return in_process
+
+
+@pytest.fixture
+def count_trainings(monkeypatch):
+    """Let a function's `trained` count each training's faces; that numbered `interrupt_at` is interrupted."""
+
+    def count(call):
+        def fit_and_count(model, x, labels, **options):
+            call.trained.append(len(x))
+            if len(call.trained) == call.interrupt_at:
+                raise KeyboardInterrupt
+            return fit(model, x, labels, **options)
+
+        fit, call.trained, call.interrupt_at = tc.Sequential.fit, [], None
+        monkeypatch.setattr(tc.Sequential, "fit", fit_and_count)
+        return call
+
+    return count
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tinycnn as tc
-from fer_demo import cli
 from fer_demo import cv as command
 from fer_demo.fold_files import own_folder
 
@@ -25,21 +25,11 @@ def cache_folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def cv(tmp_path, monkeypatch, capsys):
+def cv(in_process, tmp_path, monkeypatch):
     """Call the command in this process and folder; return exit code, standard output and standard error."""
     monkeypatch.chdir(tmp_path)
     before = tc.backend_name()
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["fer_demo.cv", *map(str, arguments)])
-        try:
-            cli.run(command.app)
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-        return code, *capsys.readouterr()
-
-    yield call
+    yield partial(in_process, command)
     tc.backend(before)
 
 

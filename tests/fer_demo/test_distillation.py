@@ -1,13 +1,12 @@
 """A teacher sets a share of the targets, and knows nothing about the faces that are held out."""
 
-import sys
 from functools import partial
 
 import numpy as np
 import pytest
 
 import tinycnn as tc
-from fer_demo import cli, train
+from fer_demo import train
 from fer_demo.classifier import EmotionClassifier
 from fer_demo.data.faces import synthetic_faces
 from fer_demo.distillation import Teaching
@@ -58,7 +57,7 @@ def test_what_is_out_of_range_is_refused(name, value):
 
 
 @pytest.fixture
-def call(monkeypatch, capsys, tmp_path):
+def call(in_process, monkeypatch, tmp_path):
     """Call the command in this process, with a tiny model; return exit code and standard error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(MODELS, "mini_xception", TINY)
@@ -67,13 +66,8 @@ def call(monkeypatch, capsys, tmp_path):
 
     def call(*arguments):
         common = ["--epochs", "1", "--validation", "0.2", "--backend", "numpy"]
-        monkeypatch.setattr(sys, "argv", ["fer_demo.train", *common, *map(str, arguments)])
-        try:
-            cli.run(train.app)
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-        return code, capsys.readouterr().err
+        code, _, error = in_process(train, *common, *arguments)
+        return code, error
 
     yield call
     tc.backend(backend)

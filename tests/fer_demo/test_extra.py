@@ -1,7 +1,6 @@
 """Extra faces are trained on and never scored on, copies stay on one side, and a run knows both of itself."""
 
 import json
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -9,10 +8,10 @@ import numpy as np
 import pytest
 
 import tinycnn as tc
-from fer_demo import cli, cv, train
+from fer_demo import cv, train
 from fer_demo.models import MODELS, mini_xception
 
-COMMANDS = {"cv": cv.app, "train": train.app}
+COMMANDS = {"cv": cv, "train": train}
 PIXELS = np.random.default_rng(0).integers(0, 256, (60, 48 * 48))
 TRAIN = ["train", "--validation", "0.25", "--extra", "more.csv", "--keep-copies-together", "--out", "weights"]
 
@@ -35,7 +34,7 @@ def write(name, faces, usage):
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(in_process, monkeypatch):
     """Call a command in this process, with a tiny model; return exit code, standard output and error."""
     backend = tc.backend_name()
     monkeypatch.setitem(MODELS, "mini_xception", partial(mini_xception, widths=(2, 2, 2, 2, 2)))
@@ -43,13 +42,7 @@ def call(monkeypatch, capsys):
 
     def call(name, *arguments):
         common = ["--data", "faces.csv", "--model", "mini_xception", "--epochs", "1", "--backend", "numpy"]
-        monkeypatch.setattr(sys, "argv", [f"fer_demo.{name}", *common, *arguments])
-        try:
-            cli.run(COMMANDS[name])
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-        return code, *capsys.readouterr()
+        return in_process(COMMANDS[name], *common, *arguments)
 
     yield call
     tc.backend(backend)

@@ -15,7 +15,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import tinycnn as tc
-from fer_demo import cli, cv
+from fer_demo import cv
 from fer_demo.jobs import Workers
 
 ROOT = str(Path(__file__).parents[2])
@@ -137,18 +137,12 @@ def prepare(folder, monkeypatch):
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(in_process, monkeypatch):
     """Call the command in this process; return exit code, standard output and error."""
     backend, term = tc.backend_name(), signal.getsignal(signal.SIGTERM)
 
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["fer_demo.cv", *map(str, [*CV, *arguments])])
-        try:
-            cli.run(cv.app)
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-        return code, *capsys.readouterr()
+        return in_process(cv, *CV, *arguments)
 
     monkeypatch.setattr("fer_demo.report.write_all", lambda results, images, labels, out, _: out)
     yield call

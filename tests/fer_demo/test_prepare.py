@@ -2,12 +2,12 @@
 
 import subprocess
 import sys
+from functools import partial
 
 import cv2
 import numpy as np
 import pytest
 
-from fer_demo import cli
 from fer_demo import prepare as command
 from fer_demo.data import load
 from fer_demo.data.faces import draw_face
@@ -23,20 +23,9 @@ def cache_folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def prepare(tmp_path, monkeypatch, capsys):
-    """Call the command in this process and folder; return exit code, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["fer_demo.prepare", *map(str, arguments)])
-        try:
-            cli.run(command.app)
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-        return code, *capsys.readouterr()
-
-    return call
+def prepare(run_command):
+    """Call the command; return exit code, standard output and standard error."""
+    return partial(run_command, command)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import tinycnn as tc
-from fer_demo import cli, cv, report, train
+from fer_demo import cv, report, train
 from fer_demo.crossval import Protocol, run_fold
 from fer_demo.data.faces import synthetic_faces
 from fer_demo.fold_files import FoldFiles
@@ -24,7 +24,7 @@ from fer_demo.models import PAPERS
 from fer_demo.recipes import RECIPES
 
 ROOT = str(Path(__file__).parents[2])
-COMMANDS = {"cv": cv.app, "train": train.app}
+COMMANDS = {"cv": cv, "train": train}
 DATA = ["--data", "faces.csv", "--model", "mini_xception", "--backend", "numpy", "--batch-size", "8"]
 CV = ["cv", *DATA, "--folds", "2", "--epochs", "2"]
 TRAIN = ["train", *DATA, "--epochs", "2", "--validation", "0.25"]
@@ -44,18 +44,12 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(in_process, monkeypatch):
     """Call a command in this process, without pictures; return exit code, standard output and error."""
     backend, term = tc.backend_name(), signal.getsignal(signal.SIGTERM)
 
     def call(name, *arguments):
-        monkeypatch.setattr(sys, "argv", [f"fer_demo.{name}", *map(str, arguments)])
-        try:
-            cli.run(COMMANDS[name])
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-        return code, *capsys.readouterr()
+        return in_process(COMMANDS[name], *arguments)
 
     # Pictures take long, and have tests of their own.
     monkeypatch.setattr("fer_demo.report.write_all", lambda results, images, labels, out, _: out)

@@ -18,26 +18,17 @@ SMALL += ["--only", "no_flip", "--only", "extra", "--extra", "more.csv", "--vali
 
 
 @pytest.fixture
-def call(run_command, monkeypatch):
+def call(run_command, count_trainings, monkeypatch):
     """Call the command with a tiny model and 42 faces; trained numbers are kept in `call.trained`."""
     backend, rng = tc.backend_name(), np.random.default_rng(0)
     monkeypatch.setitem(MODELS, "mini_xception", partial(mini_xception, widths=(2, 2, 2, 2, 2)))
-    fit = tc.Sequential.fit
     write_csv(Path("faces.csv"), rng.integers(0, 256, (42, 48, 48, 1), np.uint8), np.arange(42) % 7)
     write_csv(Path("more.csv"), rng.integers(0, 256, (3, 48, 48, 1), np.uint8), np.ones(3, int))
 
     def call(*arguments):
         return run_command(ablation, *SMALL, *arguments)
 
-    def fit_and_count(model, x, labels, **options):
-        call.trained.append(len(x))
-        if len(call.trained) == call.interrupt_at:
-            raise KeyboardInterrupt
-        return fit(model, x, labels, **options)
-
-    call.trained, call.interrupt_at = [], None
-    monkeypatch.setattr(tc.Sequential, "fit", fit_and_count)
-    yield call
+    yield count_trainings(call)
     tc.backend(backend)
 
 

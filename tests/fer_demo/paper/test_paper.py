@@ -30,9 +30,9 @@ def write_faces(name, n, usage, seed=0):
 
 
 @pytest.fixture
-def call(run_command, monkeypatch):
+def call(run_command, count_trainings, monkeypatch):
     """Call the command with 49 faces, 14 of them PublicTest; `call.trained` has the size of each training."""
-    backend, fit = tc.backend_name(), tc.Sequential.fit
+    backend = tc.backend_name()
     monkeypatch.setitem(MODELS, "mini_xception", partial(mini_xception, widths=(2, 2, 2, 2, 2)))
     monkeypatch.setitem(MODELS, "alexnet", partial(alexnet, widths=(2, 2, 2, 2, 2), features=3))
     monkeypatch.setattr("fer_demo.report.write_all", lambda results, images, labels, out, _: out)
@@ -43,15 +43,7 @@ def call(run_command, monkeypatch):
     def call(*arguments, module=paper):
         return run_command(module, *arguments)
 
-    def fit_and_count(model, x, labels, **options):
-        call.trained.append(len(x))
-        if len(call.trained) == call.interrupt_at:
-            raise KeyboardInterrupt
-        return fit(model, x, labels, **options)
-
-    call.trained, call.interrupt_at = [], None
-    monkeypatch.setattr(tc.Sequential, "fit", fit_and_count)
-    yield call
+    yield count_trainings(call)
     tc.backend(backend)
 
 

@@ -9,7 +9,7 @@ import tinycnn as tc
 from fer_demo import models
 from fer_demo.data.faces import draw_face
 from fer_demo.preprocess import Normalisation
-from fer_demo.web.sight import block_maps, blocks_of, evidence
+from fer_demo.sight import block_maps, blocks_of, evidence
 from tinycnn.explain import grad_cam
 
 
