@@ -33,6 +33,7 @@ class RecipeName(StrEnum):
     paper = "paper"
     modern = "modern"
     small = "small"
+    strong = "strong"
 
 
 class ModelName(StrEnum):
