@@ -1,10 +1,18 @@
 """Facial emotion recognition with networks built on `tinycnn`."""
 
 import os
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+
+from tinycnn.optional import missing
 
 if TYPE_CHECKING:
     from fer_demo.detector import EmotionDetector
+
+# Said here, once for all commands: `pip install .` alone brings what tinycnn needs.
+for _needed in ("cv2", "jinja2", "joblib", "pandas", "platformdirs", "rich", "sklearn", "typer"):
+    if find_spec(_needed) is None:
+        raise missing(ModuleNotFoundError(name=_needed), "demo")
 
 # OpenCV takes its limit from here when it is loaded; its own would let a file of 1 MB unpack to 1 GB.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 26))

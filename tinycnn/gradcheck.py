@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tinycnn.checks import refuse
 from tinycnn.layers import Layer
 
 #: Steps h to try, relative to the size of what is moved. Each errs in its way: too large and the curve bends
@@ -102,11 +103,14 @@ def gradcheck(
 
     Raises:
         ShapeError, DTypeError: x does not fit the layer.
+        ConfigError: `layer` is none.
 
     >>> import tinycnn as tc
     >>> tc.gradcheck(tc.ReLU(), np.array([[-1.0, 2.0]]), show=False).passed
     True
     """
+    if not isinstance(layer, Layer):
+        refuse("layer", layer, "an object of type Layer, such as tc.ReLU()")
     probe = _Probe(layer.astype(np.float64), np.array(x, np.float64), tolerance, seed)
     checks = tuple(probe.check(name, directions) for name in probe.arrays)
     result = GradCheck(repr(layer), checks, tolerance)

@@ -65,8 +65,10 @@ class SoftmaxCrossEntropy:
             found = logits.dtype if isinstance(logits, np.ndarray) else type(logits).__name__
             raise DTypeError(f"logits are {found}: expected an array of float32 or float64")
         if logits.ndim != 2 or labels.shape not in (logits.shape[:1], logits.shape) or len(labels) == 0:
+            remedy = ": use labels[:, 0]" if labels.shape == (*logits.shape[:1], 1) else ""
             raise ShapeError(
                 f"expected logits (N, K) and labels (N,) or (N, K), found {logits.shape} and {labels.shape}"
+                f"{remedy}"
             )
         classes = logits.shape[1]
         if labels.ndim == 1:
@@ -95,7 +97,8 @@ class SoftmaxCrossEntropy:
 
 def _check_classes(labels: np.ndarray, classes: int) -> None:
     if not np.issubdtype(labels.dtype, np.integer):
-        raise DTypeError(f"labels are {labels.dtype}: expected integers from 0 to {classes - 1}")
+        remedy = "; use labels.astype(int)" if labels.dtype.kind in "bf" else ""
+        raise DTypeError(f"labels are {labels.dtype}: expected integers from 0 to {classes - 1}{remedy}")
     if labels.min() < 0 or labels.max() >= classes:
         wrong = int(np.flatnonzero((labels < 0) | (labels >= classes))[0])
         raise ConfigError(

@@ -267,7 +267,8 @@ def _validate(model: Sequential, x: np.ndarray, labels: np.ndarray, prepare: Pre
 
 def _check_data(x: np.ndarray, labels: np.ndarray) -> None:
     if not isinstance(x, np.ndarray) or not isinstance(labels, np.ndarray):
-        raise DTypeError(f"expected NumPy arrays, found {type(x).__name__} and {type(labels).__name__}")
+        found = f"{type(x).__name__} and {type(labels).__name__}"
+        raise DTypeError(f"images and labels: expected NumPy arrays, found {found}: use np.asarray")
     if x.ndim == 0 or labels.ndim not in (1, 2) or labels.shape[:1] != x.shape[:1] or len(x) == 0:
         raise ShapeError(
             f"expected N >= 1 images and as many labels, found shapes {x.shape} and {labels.shape}"

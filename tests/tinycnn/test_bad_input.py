@@ -365,3 +365,32 @@ def test_prepare_must_not_lose_images(prepare):
     ):
         with pytest.raises(tc.ShapeError, match=r"prepare made .*: expected an array of as many images"):
             call()
+
+
+@pytest.mark.parametrize(
+    ("channels", "shape", "remedy"),
+    [
+        (3, (8, 8, 3), r"a single image x is a batch of one as x\[np.newaxis\]"),
+        (1, (2, 8, 8), r"grey images x have their channel as x\[..., np.newaxis\]"),
+        (3, (2, 3, 8, 8), r"channels come last, x.transpose\(0, 2, 3, 1\)"),
+    ],
+)
+def test_axes_out_of_place_are_told_what_to_do(channels, shape, remedy):
+    with pytest.raises(tc.ShapeError, match=remedy):
+        tc.Conv2D(channels, 2, 3).forward(np.zeros(shape, np.float32))
+
+
+def test_an_input_shape_with_a_batch_axis_is_told_so():
+    with pytest.raises(tc.ShapeError, match="an input_shape has no N"):
+        tc.Sequential([tc.Conv2D(1, 2, 3)], input_shape=(4, 8, 8, 1))
+
+
+@pytest.mark.parametrize(("inputs", "layer"), [(128, "Flatten"), (2, "GlobalAvgPool2D")])
+def test_a_dense_layer_behind_maps_is_told_what_to_put_between(inputs, layer):
+    with pytest.raises(tc.ShapeError, match=f"put a {layer} before it"):
+        tc.Dense(inputs, 2).forward(np.zeros((1, 8, 8, 2), np.float32))
+
+
+def test_gradcheck_takes_layers_alone():
+    with pytest.raises(tc.ConfigError, match="expected an object of type Layer"):
+        tc.gradcheck(lambda x: x, np.zeros((2, 2)))

@@ -17,7 +17,22 @@ def check_map(layer: Layer, shape: Shape, channels: int | None = None) -> None:
     """Raise a ShapeError unless `shape` is (H, W, C), with C = `channels` if that is given."""
     if len(shape) != 3 or channels not in (None, shape[-1]):
         found = ", ".join(map(str, ("N", *shape)))
-        raise ShapeError(f"{layer!r}: expected input (N, H, W, {channels or 'C'}), found ({found})")
+        expected = f"(N, H, W, {channels or 'C'})"
+        remedy = _remedy(shape, channels)
+        raise ShapeError(f"{layer!r}: expected input {expected}, found ({found}){remedy}")
+
+
+def _remedy(shape: Shape, channels: int | None) -> str:
+    """Return what to do about the usual slips with axes, to go behind the message; "" for others."""
+    if len(shape) == 2 and shape[-1] == channels:  # what was counted as N is H
+        return ": a single image x is a batch of one as x[np.newaxis]"
+    if len(shape) == 2 and channels in (None, 1):
+        return ": grey images x have their channel as x[..., np.newaxis]"
+    if len(shape) == 3 and shape[0] == channels:
+        return ": channels come last, x.transpose(0, 2, 3, 1)"
+    if len(shape) == 4:
+        return ": one axis too many; an input_shape has no N"
+    return ""
 
 
 class Window(Layer):

@@ -58,7 +58,11 @@ class Dense(KernelLayer):
         """Return (O,)."""
         if input_shape != (self.in_features,):
             found = ", ".join(map(str, ("N", *input_shape)))
-            remedy = ": put a Flatten before it" if math.prod(input_shape) == self.in_features else ""
+            remedy = ""
+            if math.prod(input_shape) == self.in_features:
+                remedy = ": put a Flatten before it"
+            elif len(input_shape) == 3 and input_shape[-1] == self.in_features:
+                remedy = ": put a GlobalAvgPool2D before it"
             raise ShapeError(f"{self!r}: expected input (N, {self.in_features}), found ({found}){remedy}")
         return (self.out_features,)
 
