@@ -51,4 +51,4 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
-copyright = "MIT licence"
+copyright = "the tinycnn authors, MIT licence"

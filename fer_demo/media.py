@@ -41,6 +41,7 @@ def find_media(paths: Iterable[Path]) -> list[Path]:
         DataError: there is no such file or folder, or none of them holds a picture or video.
     """
     found: list[Path] = []
+    paths = list(paths)
     for path in paths:
         if path.is_dir():
             found += _below(path)
@@ -49,7 +50,8 @@ def find_media(paths: Iterable[Path]) -> list[Path]:
         else:
             raise DataError(f"{display_name(str(path))}: no such file or folder")
     if not found:
-        raise DataError("there are no pictures or videos in it; expected some, such as .jpg or .mp4")
+        names = ", ".join(display_name(str(path)) for path in paths)
+        raise DataError(f"{names}: no picture or video in it; expected some, such as .jpg or .mp4")
     return list(dict.fromkeys(found))
 
 

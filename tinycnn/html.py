@@ -9,7 +9,9 @@ from tinycnn.layers.base import Shape
 
 #: The style of a model's tree. Colours are the page's, only fainter, so that it fits light and dark themes.
 _STYLE = """<style>
-.tinycnn-model { font-family: monospace; font-size: 0.9em; line-height: 1.6; max-width: 46em; }
+.tinycnn-model { font-family: monospace; font-size: 0.9em; line-height: 1.6; }
+.tinycnn-model { max-width: 46em; overflow-x: auto; }
+.tinycnn-model > * { min-width: 46ch; }
 .tinycnn-model details .layer { margin-left: 1.2em; }
 .tinycnn-model details details { margin-left: 1.2em; }
 .tinycnn-model .layer, .tinycnn-model summary { display: flex; gap: 1em; list-style: none; }
@@ -18,8 +20,8 @@ _STYLE = """<style>
 .tinycnn-model .what::before { content: ""; display: inline-block; width: 1.2em; }
 .tinycnn-model summary .what::before { content: "\\25B8"; }
 .tinycnn-model details[open] > summary .what::before { content: "\\25BE"; }
-.tinycnn-model .what { flex: 1; }
-.tinycnn-model .shape, .tinycnn-model .count { width: 8em; text-align: right; }
+.tinycnn-model .what { flex: 1; white-space: nowrap; }
+.tinycnn-model .shape, .tinycnn-model .count { width: 11ch; text-align: right; }
 .tinycnn-model .kind, .tinycnn-model .shape, .tinycnn-model .head { opacity: 0.7; }
 </style>"""
 
@@ -59,31 +61,24 @@ def _cells(*cells: str) -> str:
 
 
 #: In pixels: one panel, and what surrounds its curves.
-_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = (
-    300,
-    150,
-    44,
-    24,
-    22,
-)
+_WIDTH, _HEIGHT = 300, 150
+_LEFT, _TOP, _BOTTOM = 44, 24, 22
 
 
 def history_curves(measures: Sequence[tuple[str, Sequence[float], Sequence[float]]]) -> str:
-    """Return an SVG with one panel for each measure: (name, training values, validation values).
+    """Return one SVG for each measure: (name, training values, validation values).
 
-    A value per epoch; the validation's curve is dashed, and may be empty or stop early. Values that are not
-    finite leave a gap.
+    They stand side by side where there is room. A value per epoch; the validation's curve is dashed, and may
+    be empty or stop early. Values that are not finite leave a gap.
     """
     panels = "".join(
-        f'<g transform="translate({index * (_WIDTH + 20)} 0)">{_panel(*measure)}</g>'
-        for index, measure in enumerate(measures)
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" '
+        f'height="{_HEIGHT}" role="img" aria-label="{escape(measure[0])} by epoch" '
+        f'style="max-width: 100%; height: auto; margin-right: 20px" font-family="sans-serif" '
+        f'font-size="11" fill="currentColor" stroke="none">{_panel(*measure)}</svg>'
+        for measure in measures
     )
-    width = len(measures) * (_WIDTH + 20)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {_HEIGHT}" width="{width}" '
-        f'height="{_HEIGHT}" role="img" aria-label="training curves" style="max-width: 100%; height: auto" '
-        f'font-family="sans-serif" font-size="11" fill="currentColor" stroke="none">{panels}</svg>'
-    )
+    return f"<div>{panels}</div>"
 
 
 def _panel(name: str, training: Sequence[float], validation: Sequence[float]) -> str:

@@ -3,6 +3,7 @@
 Nothing in such a file is ever executed or unpickled: layers are built by name from a fixed list.
 """
 
+import inspect
 import json
 import os
 import struct
@@ -240,7 +241,14 @@ def _spec(value: Any, depth: int = 0) -> Any:
         name = type(value).__name__
         if name not in REGISTRY:
             raise ConfigError(f"a file cannot name {name!r}: call tinycnn.register({name}) first")
-        return {"type": name, **{key: _spec(item, depth + 1) for key, item in value.config().items()}}
+        config = value.config()
+        try:
+            inspect.signature(REGISTRY[name]).bind(**config)
+        except TypeError as error:
+            raise ConfigError(
+                f"{name}: config() has to return the constructor's arguments: {error}"
+            ) from None
+        return {"type": name, **{key: _spec(item, depth + 1) for key, item in config.items()}}
     if isinstance(value, dict):
         return {key: _spec(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple):

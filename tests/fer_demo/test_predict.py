@@ -104,7 +104,7 @@ def test_a_copy_never_replaces_its_original(run, media):
     ("arguments", "message"),
     [
         (["nothing.png"], "nothing.png: no such file or folder"),
-        (["empty"], "there are no pictures or videos"),
+        (["empty"], "empty: no picture or video in it"),
         (["media/a.png", "--weights", "nothing"], "weights='nothing'"),
         (["media/a.png", "--faces", "mtcnn"], "faces='mtcnn'"),
         (["media/a.png", "--unsure", "2"], "--unsure"),

@@ -297,3 +297,38 @@ def test_initial_kernels_have_the_published_variance(init):
     expected = {"he": 2 / fan_in, "glorot": 2 / (fan_in + fan_out)}[init]
     assert kernel.var() == pytest.approx(expected, rel=0.03)
     assert kernel.dtype == np.float32
+
+
+class Own(tc.Layer):
+    """A layer as a user writes it: what its methods return is given."""
+
+    def __init__(self, forward=None, backward=None):
+        super().__init__()
+        self.returned = forward, backward
+        self.params["a"] = np.ones(1, np.float32)
+
+    def _forward(self, x, train):
+        return self.returned[0] or x
+
+    def _backward(self, dy, cache):
+        return self.returned[1] or dy
+
+
+def test_a_layer_that_returns_one_thing_of_two_is_told_so():
+    two = np.ones((2, 1), np.float32)  # two images would unpack as well
+    with pytest.raises(
+        tc.ConfigError, match=r"_forward has to return the output and the cache, found ndarray"
+    ):
+        Own().forward(two)
+    layer = Own(forward=(two, None))
+    layer.forward(two, train=True)
+    with pytest.raises(tc.ConfigError, match=r"_backward has to return the input's gradient and a dict"):
+        layer.backward(two)
+
+
+def test_a_layer_whose_gradients_are_not_its_parameters_is_told_so():
+    two = np.ones((2, 1), np.float32)
+    layer = Own(forward=(two, None), backward=(two, {"da": two}))
+    layer.forward(two, train=True)
+    with pytest.raises(tc.ConfigError, match=r"returned gradients of \['da'\], its params are \['a'\]"):
+        layer.backward(two)

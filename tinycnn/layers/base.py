@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from tinycnn.errors import CacheError, DTypeError, ShapeError
+from tinycnn.errors import CacheError, ConfigError, DTypeError, ShapeError
 
 #: Shape of one image's activations, without the batch axis N: (H, W, C) or (features,).
 Shape = tuple[int, ...]
@@ -74,7 +74,7 @@ class Layer:
             DTypeError: x is not of the parameters' dtype.
         """
         x = self._checked_input(x)
-        y, cache = self._forward(x, train)
+        y, cache = self._two("_forward", self._forward(x, train), "the output and the cache")
         self._cache, self._output = (cache, (y.shape, y.dtype)) if train else (None, None)
         return y
 
@@ -97,7 +97,14 @@ class Layer:
             raise DTypeError(f"{self!r}: backward got a gradient of {found}, its output was {dtype}")
         if dy.shape != shape:
             raise ShapeError(f"{self!r}: backward got a gradient of shape {dy.shape}, its output was {shape}")
-        dx, self.grads = self._backward(np.ascontiguousarray(dy), self._cache)
+        found = self._backward(np.ascontiguousarray(dy), self._cache)
+        dx, grads = self._two(
+            "_backward", found, "the input's gradient and a dict of the parameters' gradients"
+        )
+        if grads.keys() != self.params.keys():
+            names = f"gradients of {sorted(grads)}, its params are {sorted(self.params)}"
+            raise ConfigError(f"{self!r}: _backward returned {names}")
+        self.grads = grads
         return dx
 
     def forget(self) -> None:
@@ -122,6 +129,12 @@ class Layer:
                 for arrays in (layer.params, layer.state, layer.grads):
                     arrays.update({name: array.astype(dtype) for name, array in arrays.items()})
         return twin
+
+    def _two(self, method: str, returned: Any, expected: str) -> tuple[Any, Any]:
+        if not isinstance(returned, tuple) or len(returned) != 2:  # two images would unpack as well
+            found = type(returned).__name__
+            raise ConfigError(f"{self!r}: {method} has to return {expected}, found {found}")
+        return returned
 
     def _dtype(self) -> np.dtype | None:
         return next((array.dtype for array in self.params.values()), None)
