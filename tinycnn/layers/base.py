@@ -97,10 +97,8 @@ class Layer:
             raise DTypeError(f"{self!r}: backward got a gradient of {found}, its output was {dtype}")
         if dy.shape != shape:
             raise ShapeError(f"{self!r}: backward got a gradient of shape {dy.shape}, its output was {shape}")
-        found = self._backward(np.ascontiguousarray(dy), self._cache)
-        dx, grads = self._two(
-            "_backward", found, "the input's gradient and a dict of the parameters' gradients"
-        )
+        pair = self._backward(np.ascontiguousarray(dy), self._cache)
+        dx, grads = self._two("_backward", pair, "the input's gradient and a dict of the others")
         if grads.keys() != self.params.keys():
             names = f"gradients of {sorted(grads)}, its params are {sorted(self.params)}"
             raise ConfigError(f"{self!r}: _backward returned {names}")
