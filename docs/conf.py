@@ -12,7 +12,7 @@ author = "the tinycnn authors"
 release = __version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "formulas"]
-exclude_patterns = ["_build", "_ext"]
+exclude_patterns = ["_build", "_ext", "notebooks/*.ipynb"]  # which a reader has made to run them
 
 # Text and notebooks are Markdown (MyST); a page that begins with a kernel's name is run.
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]

@@ -72,6 +72,7 @@ class Layer:
         Raises:
             ShapeError: x does not fit this layer.
             DTypeError: x is not of the parameters' dtype.
+            ConfigError: `_forward` does not return a pair.
         """
         x = self._checked_input(x)
         y, cache = self._two("_forward", self._forward(x, train), "the output and the cache")
@@ -88,6 +89,7 @@ class Layer:
             CacheError: the last forward was not a training one.
             ShapeError: dy does not have the output's shape.
             DTypeError: dy does not have the output's dtype.
+            ConfigError: `_backward` does not return a pair, or gradients of other names than the parameters'.
         """
         if self._output is None:
             raise CacheError(f"{self!r}: backward needs a forward(x, train=True) before it")
