@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tinycnn.checks import refuse
+from tinycnn.errors import ConfigError
 from tinycnn.layers import Layer
 
 #: Steps h to try, relative to the size of what is moved. Each errs in its way: too large and the curve bends
@@ -103,7 +104,7 @@ def gradcheck(
 
     Raises:
         ShapeError, DTypeError: x does not fit the layer.
-        ConfigError: `layer` is none.
+        ConfigError: `layer` is none, or its gradients have other names than its parameters.
 
     >>> import tinycnn as tc
     >>> tc.gradcheck(tc.ReLU(), np.array([[-1.0, 2.0]]), show=False).passed
@@ -128,6 +129,9 @@ class _Probe:
         trained = copy.deepcopy(layer)
         self.r = self.rng.standard_normal(trained.forward(x, train=True).shape)
         self.gradients = {"input": trained.backward(self.r), **trained.grads}
+        if trained.grads.keys() != layer.params.keys():
+            names = f"gradients of {sorted(trained.grads)}, its params are {sorted(layer.params)}"
+            raise ConfigError(f"{layer!r}: backward gives {names}")
         self.arrays = {"input": x, **layer.params}
 
     def check(self, name: str, directions: int) -> Check:

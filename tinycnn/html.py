@@ -12,6 +12,7 @@ _STYLE = """<style>
 .tinycnn-model { font-family: monospace; font-size: 0.9em; line-height: 1.6; }
 .tinycnn-model { max-width: 46em; overflow-x: auto; }
 .tinycnn-model > * { min-width: 46ch; }
+@media (max-width: 600px) { .tinycnn-model { font-size: 0.75em; } }
 .tinycnn-model details .layer { margin-left: 1.2em; }
 .tinycnn-model details details { margin-left: 1.2em; }
 .tinycnn-model .layer, .tinycnn-model summary { display: flex; gap: 1em; list-style: none; }

@@ -65,6 +65,12 @@ def test_planted_errors_are_caught(spoil, name, seed):
     assert not result.passed
 
 
+def test_gradients_under_other_names_are_refused():
+    layer = Planted(lambda dx, grads: (dx, {"dkernel": grads["kernel"], "bias": grads["bias"]}))
+    with pytest.raises(tc.ConfigError, match=r"gives gradients of \['bias', 'dkernel'\], its params are"):
+        tc.gradcheck(layer, X, show=False)
+
+
 def test_the_wrong_number_is_found():
     result = tc.gradcheck(Planted(one_number), X, show=False)
     assert {check.name: check.worst for check in result.checks} == {
