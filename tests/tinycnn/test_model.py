@@ -107,6 +107,20 @@ def test_a_layer_of_ones_own_must_be_registered(tmp_path):
         tc.register(ReLU)
 
 
+def test_a_layer_that_could_not_be_built_again_is_not_saved(tmp_path):
+    class Times(Layer):
+        def __init__(self, factor):
+            super().__init__()
+
+    try:
+        tc.register(Times)
+        with pytest.raises(tc.ConfigError, match=r"Times: config\(\) has to return .*missing.*'factor'"):
+            tc.save(tc.Sequential([Times(2)]), tmp_path / "m")
+    finally:
+        del REGISTRY["Times"]
+    assert not list(tmp_path.iterdir())
+
+
 def test_metadata_must_be_json(tmp_path):
     with pytest.raises(tc.ConfigError, match="what JSON can hold"):
         tc.save(model_with_everything(), tmp_path / "m", metrics={"x": object()})
