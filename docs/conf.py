@@ -25,6 +25,13 @@ nb_merge_streams = True
 
 # The reference comes from docstrings, in which `this` is code.
 default_role = "py:obj"
+# Every class in a signature and every error must be in the reference; code may be anything.
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:obj", ".*"),
+    ("py:class|py:exc", r"(numpy|collections|os|pathlib|pd)\..*|Figure|NotFittedError"),
+    ("py:class", r"tinycnn\.layers\.containers\.Sequential"),  # what tinycnn.Sequential is derived from
+]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True

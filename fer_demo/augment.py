@@ -15,11 +15,31 @@ import numpy as np
 from tinycnn.checks import is_number, refuse
 from tinycnn.errors import DTypeError, ShapeError
 
+__all__ = [
+    "Affine",
+    "Augmentation",
+    "BrightnessContrast",
+    "Compose",
+    "GaussianNoise",
+    "HorizontalFlip",
+    "RandomErasing",
+    "VerticalFlip",
+    "affine_matrices",
+    "warp",
+]
+
 _LARGEST = 2**15 - 1  # pixels a side, OpenCV's limit for a warp
 
 
 class Augmentation:
-    """Base of the augmentations: it checks the images."""
+    """Base of the augmentations: it checks the images.
+
+    >>> class Negative(Augmentation):
+    ...     def _apply(self, images, rng):
+    ...         return 255 - images
+    >>> Negative()(np.zeros((1, 1, 2, 1), np.uint8), np.random.default_rng(0)).ravel()
+    array([255, 255], dtype=uint8)
+    """
 
     def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return a changed copy of images, uint8 (N, H, W, 1).
@@ -82,13 +102,23 @@ class _Flip(Augmentation):
 
 
 class HorizontalFlip(_Flip):
-    """Mirror an image left to right with probability `p`; a ConfigError if that is no probability."""
+    """Mirror an image left to right with probability `p`; a ConfigError if that is no probability.
+
+    >>> face = np.array([1, 2, 3], np.uint8).reshape(1, 1, 3, 1)
+    >>> HorizontalFlip(p=1)(face, np.random.default_rng(0)).ravel()
+    array([3, 2, 1], dtype=uint8)
+    """
 
     _axis = 2
 
 
 class VerticalFlip(_Flip):
-    """Mirror it top to bottom: a lesson, since nobody is seen that way and training on it should hurt."""
+    """Mirror it top to bottom: a lesson, since nobody is seen that way and training on it should hurt.
+
+    >>> face = np.array([1, 2, 3], np.uint8).reshape(1, 3, 1, 1)
+    >>> VerticalFlip(p=1)(face, np.random.default_rng(0)).ravel()
+    array([3, 2, 1], dtype=uint8)
+    """
 
     _axis = 1
 
@@ -107,6 +137,10 @@ class Affine(Augmentation):
 
     Raises:
         ConfigError: an argument is out of range.
+
+    >>> face = np.arange(5, dtype=np.uint8).reshape(1, 1, 5, 1)
+    >>> Affine(shift=2)(face, np.random.default_rng(1)).ravel()
+    array([2, 3, 4, 4, 3], dtype=uint8)
     """
 
     degrees: float = 0
@@ -141,6 +175,10 @@ def affine_matrices(
 
     Returns:
         (N, 2, 3). A matrix [A | b] tells where a pixel q = (x, y) of the result comes from: A q + b.
+
+    >>> matrices = affine_matrices(np.zeros(1), np.ones(1), np.array([[2, 0]]), 48, 48)
+    >>> matrices[0, :, 2]  # 2 to the right: from x - 2
+    array([-2.,  0.])
     """
     cos, sin = np.cos(np.radians(angles)), np.sin(np.radians(angles))
     a = np.array([[cos, -sin], [sin, cos]]).transpose(2, 0, 1) / np.reshape(scales, (-1, 1, 1))
@@ -154,6 +192,11 @@ def warp(images: np.ndarray, matrices: np.ndarray) -> np.ndarray:
 
     Past its border an image goes on mirrored. Black would draw an edge and repeated pixels would draw
     streaks, which tell a network how the image was warped; mirrored skin is still skin.
+
+    >>> face = np.arange(5, dtype=np.uint8).reshape(1, 1, 5, 1)
+    >>> to_the_right = affine_matrices(np.zeros(1), np.ones(1), np.array([[2, 0]]), 1, 5)
+    >>> warp(face, to_the_right).ravel()
+    array([1, 0, 0, 1, 2], dtype=uint8)
     """
     warped, size = np.empty_like(images, order="C"), (images.shape[2], images.shape[1])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -176,6 +219,10 @@ class BrightnessContrast(Augmentation):
 
     Raises:
         ConfigError: an argument is out of range.
+
+    >>> faces = np.full((3, 1, 1, 1), 100, np.uint8)
+    >>> BrightnessContrast(brightness=0.5)(faces, np.random.default_rng(0)).ravel()
+    array([114,  77,  54], dtype=uint8)
     """
 
     brightness: float = 0.2
@@ -205,6 +252,10 @@ class GaussianNoise(Augmentation):
 
     Raises:
         ConfigError: `std` is out of range.
+
+    >>> faces = np.full((1, 1, 5, 1), 100, np.uint8)
+    >>> GaussianNoise(std=10)(faces, np.random.default_rng(0)).ravel()
+    array([111,  86,  96,  92, 106], dtype=uint8)
     """
 
     std: float = 8.0
@@ -233,6 +284,11 @@ class RandomErasing(Augmentation):
 
     Raises:
         ConfigError: an argument is out of range.
+
+    >>> faces = np.zeros((1, 48, 48, 1), np.uint8)
+    >>> erased = RandomErasing(p=1, scale=(0.25, 0.25))(faces, np.random.default_rng(0))
+    >>> round(float((erased > 0).mean()), 2)
+    0.25
     """
 
     p: float = 0.5

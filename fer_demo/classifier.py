@@ -11,6 +11,8 @@ from fer_demo.data.dataset import EMOTIONS, IMAGE_SIZE
 from fer_demo.preprocess import Normalisation
 from tinycnn.checks import is_number, refuse
 
+__all__ = ["SHIPPED", "EmotionClassifier"]
+
 #: Weights that come with the package, by the name of their model.
 SHIPPED = {path.stem: path for path in sorted((Path(__file__).parent / "weights").glob("*.safetensors"))}
 
@@ -44,6 +46,10 @@ class EmotionClassifier:
         ConfigError: there is neither such a file nor such a model.
         FileFormatError: the file is damaged, or no classifier of FER2013's emotions in grey 48x48 faces.
         OSError: it cannot be read.
+
+    >>> classify = EmotionClassifier("mini_xception")
+    >>> classify(np.zeros((2, 48, 48, 1), np.uint8)).shape
+    (2, 7)
     """
 
     def __init__(self, weights: str | Path = "mini_xception", flip_average: bool = False) -> None:

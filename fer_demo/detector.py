@@ -21,12 +21,20 @@ from tinycnn.checks import is_number, refuse
 if TYPE_CHECKING:
     from fer_demo.results import Result
 
+__all__ = ["Cut", "EmotionDetector", "Face"]
+
 #: What a face is called if no emotion is probable enough.
 UNSURE = "unsure"
 
 
 class Cut(NamedTuple):
-    """What is cut out of a picture for the network; see `Face`."""
+    """What is cut out of a picture for the network: box, crop (48, 48) and tilt, as in `Face`.
+
+    >>> detector = EmotionDetector()
+    >>> (cut,) = detector.cut(np.full((120, 160, 3), 128, np.uint8), boxes=[(40, 20, 80, 80)])
+    >>> cut.box, cut.crop.shape, cut.tilt
+    ((40, 20, 80, 80), (48, 48), 0.0)
+    """
 
     box: Box
     crop: np.ndarray
@@ -44,6 +52,11 @@ class Face:
         unsure: the least probability of an emotion that the face is labelled with.
         tilt: degrees by which the head was turned back to be upright in the crop; see
             `fer_demo.detection.eyes`.
+
+    >>> probabilities = np.array([0.1, 0, 0, 0.6, 0.1, 0.1, 0.1], np.float32)
+    >>> face = Face((40, 20, 80, 80), probabilities, np.zeros((48, 48), np.uint8), unsure=0.7)
+    >>> face.emotion, round(face.confidence, 2), face.label
+    ('happy', 0.6, 'unsure')
     """
 
     box: Box
@@ -90,6 +103,14 @@ class EmotionDetector:
     Raises:
         ConfigError: an argument is out of range, or there are no such weights.
         FileFormatError: the weights are damaged, or of another kind of network.
+
+    >>> detector = EmotionDetector()
+    >>> picture = np.full((120, 160, 3), 128, np.uint8)  # or a file's name
+    >>> detector.faces(picture), detector.top_emotion(picture)
+    ([], (None, None))
+    >>> (face,) = detector.classify(picture, boxes=[(40, 20, 80, 80)])  # as if one had been found there
+    >>> round(sum(face.emotions.values()), 3)
+    1.0
     """
 
     def __init__(
@@ -130,7 +151,7 @@ class EmotionDetector:
         return self.read(self.cut(picture, boxes))
 
     def cut(self, picture: np.ndarray, boxes: list[Box]) -> list[Cut]:
-        """Cut out what is in the boxes; the first half of `classify`."""
+        """Cut out what is in the boxes of a picture, (H, W) or (H, W, 3); the first half of `classify`."""
         grey = to_grey(picture)
         tilts = [tilt(grey, box) if self.align else 0.0 for box in boxes]
         return [
@@ -150,12 +171,16 @@ class EmotionDetector:
     def detect_emotions(self, image: str | Path | np.ndarray) -> list[dict]:
         """Return ``[{"box": [left, top, width, height], "emotions": {"angry": 0.01, ...}}, ...]``.
 
-        Users of the `fer` package know this form. See `faces` for the argument, the order and errors.
+        Users of the `fer` package know this form. For the image, a file or (H, W, 3), the order
+        and errors see `faces`.
         """
         return [{"box": list(face.box), "emotions": face.emotions} for face in self.faces(image)]
 
     def top_emotion(self, image: str | Path | np.ndarray) -> tuple[str, float] | tuple[None, None]:
-        """Return the largest face's most probable emotion and its probability; two None without a face."""
+        """Return the largest face's most probable emotion and its probability; two None without a face.
+
+        For the image, a file or (H, W, 3), and errors see `faces`.
+        """
         faces = self.faces(image)
         return (faces[0].emotion, faces[0].confidence) if faces else (None, None)
 

@@ -9,6 +9,8 @@ import numpy as np
 import tinycnn as tc
 from fer_demo.data.dataset import EMOTIONS, IMAGE_SIZE
 
+__all__ = ["MODELS", "alexnet", "compact", "mini_xception"]
+
 FACE = (IMAGE_SIZE, IMAGE_SIZE, 1)
 
 
@@ -25,6 +27,11 @@ def mini_xception(
         classes: number of outputs.
         seed: of the first weights.
         widths: channels of the first two convolutions, then of each module.
+
+    >>> mini_xception().output_shape((48, 48, 1))
+    (7,)
+    >>> sum(array.size for array in mini_xception().params.values())
+    56951
     """
     rng = np.random.default_rng(seed)
     layers: dict[str, tc.Layer] = {}
@@ -76,6 +83,10 @@ def alexnet(
         features: outputs of the first two dense layers.
         batch_norm: put one behind every convolution, in place of its bias (5,074,951 parameters). The paper's
             AlexNet has none.
+
+    >>> small = alexnet(widths=(8, 8, 8, 8, 8), features=16)  # a small one, for a test
+    >>> small.output_shape((48, 48, 1))
+    (7,)
     """
     rng = np.random.default_rng(seed)
     layers: dict[str, tc.Layer] = {}
@@ -117,6 +128,10 @@ def compact(
         seed: of the first weights and of dropout.
         widths: channels of the first convolution, then of each stage.
         blocks: residual blocks in each stage.
+
+    >>> small = compact(widths=(8, 8, 16, 16))  # a small one, for a test
+    >>> small.output_shape((48, 48, 1))
+    (7,)
     """
     rng = np.random.default_rng(seed)
     layers: dict[str, tc.Layer] = {

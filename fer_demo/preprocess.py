@@ -5,6 +5,8 @@ from typing import Self
 
 import numpy as np
 
+__all__ = ["Normalisation"]
+
 
 @dataclass(frozen=True)
 class Normalisation:
@@ -13,6 +15,13 @@ class Normalisation:
     Attributes:
         mean: of all pixels, in grey levels 0 to 255.
         std: standard deviation of all pixels, in grey levels.
+
+    >>> images = np.array([50, 150], np.uint8).reshape(2, 1, 1, 1)
+    >>> normalise = Normalisation.fit(images)
+    >>> normalise
+    Normalisation(mean=100.0, std=50.0)
+    >>> normalise(images).ravel()
+    array([-1.,  1.], dtype=float32)
     """
 
     mean: float

@@ -10,6 +10,8 @@ from fer_demo.detector import Face
 if TYPE_CHECKING:
     import pandas as pd
 
+__all__ = ["COLUMNS", "Result", "to_pandas"]
+
 #: Columns of a table with one row for each face.
 COLUMNS = ("file", "frame", "seconds", "left", "top", "width", "height", *EMOTIONS, "label")
 
@@ -23,6 +25,9 @@ class Result:
         frame: counts from 0; None for a picture.
         seconds: by the video's clock; None for a picture.
         faces: the largest first.
+
+    >>> Result("group.jpg", frame=None, seconds=None, faces=[]).as_dict()
+    {'file': 'group.jpg', 'frame': None, 'seconds': None, 'faces': []}
     """
 
     file: str
@@ -55,6 +60,10 @@ def to_pandas(results: Iterable[Result], wide: bool = False) -> "pd.DataFrame":
         results: such as `fer_demo.EmotionDetector.analyze` yields.
         wide: a row for each picture or frame, with the columns box0, angry0, ..., box1, angry1, ..., as the
             `fer` package has it; otherwise a row for each face, with `COLUMNS`.
+
+    >>> nobody = Result("wall.jpg", frame=None, seconds=None, faces=[])
+    >>> to_pandas([nobody])[["file", "label"]].values.tolist()
+    [['wall.jpg', None]]
     """
     import pandas as pd
 

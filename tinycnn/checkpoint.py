@@ -43,6 +43,14 @@ class Checkpoint:
 
     Raises:
         ConfigError: `every` is no number of seconds.
+
+    >>> model = tc.Sequential([tc.Dense(2, 2, rng=0), tc.Softmax()])
+    >>> x, labels = np.eye(2, dtype=np.float32), np.array([0, 1])
+    >>> checkpoint = Checkpoint("run.checkpoint")
+    >>> history = model.fit(x, labels, epochs=2, checkpoint=checkpoint, progress=False)
+    >>> again = model.fit(x, labels, epochs=2, checkpoint=checkpoint, progress=False)  # nothing is left to do
+    >>> again.seconds == history.seconds
+    True
     """
 
     def __init__(self, path: str | os.PathLike, every: float = 60.0) -> None:

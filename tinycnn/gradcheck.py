@@ -32,6 +32,10 @@ class Check:
         analytic: slope by the backward pass, in the same direction.
         error: |numeric - analytic| relative to the gradient's length.
         worst: where single numbers were compared, the index of the one that is furthest off.
+
+    >>> verdict = gradcheck(tc.Dense(3, 2, rng=0), np.ones((4, 3)), show=False)
+    >>> verdict.checks[1].name, verdict.checks[1].shape
+    ('kernel', (3, 2))
     """
 
     name: str
@@ -44,7 +48,12 @@ class Check:
 
 @dataclass(frozen=True)
 class GradCheck:
-    """The verdicts on all gradients of a layer; prints as a table."""
+    """The verdicts on all gradients of a layer; prints as a table.
+
+    >>> verdict = gradcheck(tc.Dense(3, 2, rng=0), np.ones((4, 3)), show=False)
+    >>> verdict.passed, [check.name for check in verdict.checks]
+    (True, ['input', 'kernel', 'bias'])
+    """
 
     layer: str
     checks: tuple[Check, ...]

@@ -50,6 +50,10 @@ class Prepared:
     Args:
         model: is not copied, but weights are read when the first batch of a size comes.
         plans: made by an earlier one for the same model with the same weights.
+
+    >>> prepared = compile_for_inference(tc.Sequential([tc.ReLU()]))
+    >>> prepared(np.array([[-1.0, 2.0]]))
+    array([[0., 2.]])
     """
 
     def __init__(self, model: Layer, plans: Plans | None = None) -> None:

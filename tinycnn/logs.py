@@ -25,9 +25,15 @@ from tinycnn.layers import Sequential
 from tinycnn.optional import optional
 from tinycnn.run import History
 
+__all__ = ["CSVLog", "FileLog", "JSONLinesLog", "TensorBoardLog", "log_to", "rows"]
+
 
 def rows(history: History) -> list[dict[str, float]]:
-    """Return a history epoch by epoch: "epoch", counted from 1, and the figures that there are."""
+    """Return a history epoch by epoch: "epoch", counted from 1, and the figures that there are.
+
+    >>> rows(History(loss=[0.9, 0.4], accuracy=[0.5, 0.8]))
+    [{'epoch': 1, 'loss': 0.9, 'accuracy': 0.5}, {'epoch': 2, 'loss': 0.4, 'accuracy': 0.8}]
+    """
     columns = {name: values for name, values in asdict(history).items() if values}
     return [
         {"epoch": number + 1, **{name: values[number] for name, values in columns.items()}}
@@ -43,6 +49,12 @@ class FileLog:
 
     Args:
         path: of the file, in a folder that exists.
+
+    >>> class Best(FileLog):
+    ...     def text(self, epochs):
+    ...         return str(min(epoch["loss"] for epoch in epochs))
+    >>> Best("best.txt").text([{"epoch": 1, "loss": 0.9}, {"epoch": 2, "loss": 0.4}])
+    '0.4'
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
@@ -62,7 +74,13 @@ class FileLog:
 
 
 class CSVLog(FileLog):
-    """A table with a line per epoch, under a line with the names of the columns."""
+    """A table with a line per epoch, under a line with the names of the columns.
+
+    >>> print(CSVLog("log.csv").text([{"epoch": 1, "loss": 0.9}, {"epoch": 2, "loss": 0.4}]), end="")
+    epoch,loss
+    1,0.9
+    2,0.4
+    """
 
     def text(self, epochs: list[dict[str, float]]) -> str:
         """Return the table."""
@@ -74,7 +92,11 @@ class CSVLog(FileLog):
 
 
 class JSONLinesLog(FileLog):
-    """An object per epoch, each in a line of its own."""
+    """An object per epoch, each in a line of its own.
+
+    >>> print(JSONLinesLog("log.jsonl").text([{"epoch": 1, "loss": 0.9}]), end="")
+    {"epoch": 1, "loss": 0.9}
+    """
 
     def text(self, epochs: list[dict[str, float]]) -> str:
         """Return the lines."""
@@ -90,6 +112,12 @@ class TensorBoardLog:
     Raises:
         MissingPackageError: tensorboardX is not installed.
         OSError: the folder cannot be made.
+
+    >>> model = tc.Sequential([tc.Dense(2, 2, rng=0), tc.Softmax()])
+    >>> x, labels = np.eye(2, dtype=np.float32), np.array([0, 1])
+    >>> log = TensorBoardLog("runs/first")
+    >>> history = model.fit(x, labels, epochs=2, callbacks=[log], progress=False)
+    >>> log.close()
     """
 
     def __init__(self, folder: str | os.PathLike) -> None:
@@ -114,6 +142,9 @@ def log_to(path: str | os.PathLike) -> FileLog | TensorBoardLog:
 
     Raises:
         MissingPackageError, OSError: see `TensorBoardLog`.
+
+    >>> type(log_to("log.csv")).__name__, type(log_to("log.jsonl")).__name__
+    ('CSVLog', 'JSONLinesLog')
     """
     kinds = {".csv": CSVLog, ".jsonl": JSONLinesLog}
     return kinds.get(Path(path).suffix.lower(), TensorBoardLog)(path)

@@ -56,6 +56,11 @@ class Optimizer:
 
     Raises:
         ConfigError: an argument is out of range.
+
+    >>> optimizer = Adam(1e-3, weight_decay=1e-4)
+    >>> optimizer.step({"bias": np.zeros(1)}, {"bias": np.ones(1)})
+    >>> optimizer.steps, optimizer.current_learning_rate
+    (1, 0.001)
     """
 
     #: Names of the slots, in the order in which the kernel takes them.

@@ -45,6 +45,14 @@ def register(kind: type[Layer]) -> type[Layer]:
 
     Raises:
         ConfigError: the name is taken.
+
+    >>> @register
+    ... class HalfReLU(tc.Layer):
+    ...     def _forward(self, x, train):
+    ...         return np.maximum(x, x / 2), None
+    >>> save(tc.Sequential([HalfReLU()]), "model.safetensors")
+    >>> load("model.safetensors").forward(np.array([[-1.0, 1.0]]))
+    array([[-0.5,  1. ]])
     """
     if REGISTRY.get(kind.__name__, kind) is not kind:
         raise ConfigError(f"a layer called {kind.__name__!r} exists already: rename the class")
@@ -75,6 +83,11 @@ def save(
         ConfigError: what `load` would refuse: a layer is not registered, a weight is NaN or infinite, or
             metadata are too long or not what JSON can hold.
         OSError: the file cannot be written.
+
+    >>> model = tc.Sequential([tc.Dense(4, 2, rng=0)])
+    >>> save(model, "model.safetensors", labels=["cat", "dog"], preprocessing={"mean": 129.5, "std": 65.1})
+    >>> load_info("model.safetensors")["preprocessing"]
+    {'mean': 129.5, 'std': 65.1}
     """
     if not isinstance(model, Sequential):
         raise ConfigError(f"model is a {type(model).__name__}: expected a tinycnn.Sequential")
@@ -107,6 +120,11 @@ def load(path: str | os.PathLike) -> Sequential:
         FileFormatError: the file is damaged, of another kind, names a layer that does not exist here, or has
             a weight that is NaN or infinite.
         OSError: the file cannot be read.
+
+    >>> model, x = tc.Sequential([tc.Dense(4, 2, rng=0)]), np.ones((1, 4), np.float32)
+    >>> save(model, "model.safetensors")
+    >>> np.array_equal(load("model.safetensors").predict(x), model.predict(x))
+    True
     """
     path = Path(path)
     info, entries = _read(path)
@@ -139,6 +157,10 @@ def load_info(path: str | os.PathLike) -> dict[str, Any]:
     Raises:
         FileFormatError: the file is damaged or of another kind.
         OSError: the file cannot be read.
+
+    >>> save(tc.Sequential([tc.Dense(4, 2, rng=0)]), "model.safetensors", labels=["cat", "dog"])
+    >>> load_info("model.safetensors")["labels"]
+    ['cat', 'dog']
     """
     return _read(Path(path))[0]
 

@@ -40,7 +40,17 @@ def _check_steps(steps: int) -> None:
 
 @dataclass
 class Schedule:
-    """Base of the schedules. Its methods suit a schedule whose rate depends on the step alone."""
+    """Base of the schedules. Its methods suit a schedule whose rate depends on the step alone.
+
+    >>> @dataclass
+    ... class Halving(Schedule):
+    ...     start: float
+    ...
+    ...     def __call__(self, step):
+    ...         return self.start / 2**step
+    >>> Halving(start=0.1)(step=1)
+    0.05
+    """
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of the step that follows `step` others (0 for the first)."""

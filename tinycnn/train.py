@@ -31,7 +31,19 @@ Callback = Callable[[Sequential, "History"], None]
 
 
 class StopTraining(Exception):
-    """Raise it in a callback to end `fit` after the present epoch."""
+    """Raise it in a callback to end `fit` after the present epoch.
+
+    >>> model = tc.Sequential([tc.Dense(2, 2, rng=0), tc.Softmax()])
+    >>> x, labels = np.eye(2, dtype=np.float32), np.array([0, 1])
+    >>> def enough(model, history):
+    ...     if history.loss[-1] < 0.1:
+    ...         raise StopTraining
+    >>> history = model.fit(
+    ...     x, labels, epochs=1000, optimizer=tc.Adam(0.1), callbacks=[enough], progress=False
+    ... )
+    >>> len(history.loss) < 100
+    True
+    """
 
 
 def fit(
@@ -156,6 +168,13 @@ def train_step(
 
     Raises:
         NonFiniteError: x, loss or a gradient holds NaN or infinity; the model is as before the step.
+
+    >>> model = tc.Sequential([tc.Dense(2, 2, rng=0), tc.Softmax()])
+    >>> x, labels = np.eye(2, dtype=np.float32), np.array([0, 1])
+    >>> loss, optimizer = tc.SoftmaxCrossEntropy(), tc.SGD(0.5)
+    >>> before = train_step(model, x, labels, loss, optimizer).loss
+    >>> train_step(model, x, labels, loss, optimizer).loss < before
+    True
     """
     body, undo = logit_layers(model), Undo(model)
     with np.errstate(all="ignore"):  # instead of many warnings there is one check, below

@@ -31,6 +31,13 @@ def load(source: str | Path | None = None, *, cache: bool = True) -> Dataset:
 
     Raises:
         DataError: there is no such file or folder, or it cannot be used; the message says where and why.
+
+    >>> Path("photos/happy").mkdir(parents=True)
+    >>> cv2.imwrite("photos/happy/1.png", np.full((48, 48), 128, np.uint8))
+    True
+    >>> data = load("photos")
+    >>> data.images.shape, EMOTIONS[data.labels[0]]
+    ((1, 48, 48, 1), 'happy')
     """
     if source is None:
         return _load_synthetic(cache)

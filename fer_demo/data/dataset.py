@@ -30,6 +30,10 @@ class Dataset:
         sha256: hexadecimal digest of the content (of the file, or of the pixels and labels).
         usage: (N,) of str, each one of `USAGES`; None where the source has none.
         synthetic: whether the faces were drawn by a program; reports say so loudly.
+
+    >>> data = Dataset(np.zeros((2, 48, 48, 1), np.uint8), np.array([3, 6]), "two faces", sha256="")
+    >>> len(data.images), data.labels.tolist()
+    (2, [3, 6])
     """
 
     images: np.ndarray

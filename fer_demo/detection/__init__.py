@@ -8,7 +8,15 @@ from fer_demo.data.images import Box
 
 
 class FaceDetector(Protocol):
-    """Anything that finds faces, such as `fer_demo.detection.cascades.CascadeDetector`, or a function."""
+    """Anything that finds faces, such as `fer_demo.detection.cascades.CascadeDetector`, or a function.
+
+    >>> def middle(image):
+    ...     height, width = image.shape[:2]
+    ...     return [(width // 4, height // 4, width // 2, height // 2)]
+    >>> from fer_demo import EmotionDetector
+    >>> len(EmotionDetector(faces=middle).faces(np.zeros((100, 100, 3), np.uint8)))
+    1
+    """
 
     def __call__(self, image: np.ndarray, /) -> list[Box]:
         """Find the faces of a picture.

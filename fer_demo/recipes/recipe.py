@@ -33,6 +33,12 @@ class Recipe:
         class_weights: let an image of a rare emotion count more in the loss.
         oversample: how many times as often, at most, an image of a rare emotion is shown as others are:
             1 for no more often, `math.inf` until every emotion is shown as often as the commonest.
+
+    >>> from fer_demo.recipes import RECIPES
+    >>> recipe = RECIPES["default"]
+    >>> options = recipe.fit_arguments("mini_xception", np.arange(70) % 7, epochs=2, batch_size=32)
+    >>> options["batch_size"], type(options["optimizer"]).__name__
+    (32, 'Adam')
     """
 
     name: str

@@ -38,6 +38,14 @@ def grad_cam(
     Raises:
         ShapeError, DTypeError, ConfigError: x, the class or the layer does not fit the model, or it has no
             map larger than 1x1.
+
+    >>> features = {"conv": tc.Conv2D(1, 4, 3, rng=0), "relu": tc.ReLU(), "mean": tc.GlobalAvgPool2D()}
+    >>> model = tc.Sequential({**features, "dense": tc.Dense(4, 2, rng=1)})
+    >>> x = np.ones((3, 8, 8, 1), np.float32)
+    >>> grad_cam(model, x, class_index=1).shape
+    (3, 6, 6)
+    >>> grad_cam(model, x, class_index=1, upsample=True).shape
+    (3, 8, 8)
     """
     check_model(model)
     layer = _last_map(model, np.shape(x)[1:]) if layer is None else layer

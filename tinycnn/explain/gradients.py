@@ -22,6 +22,12 @@ def feature_maps(
     Raises:
         ConfigError: there is no layer of that path.
         ShapeError, DTypeError: x does not fit the model.
+
+    >>> features = {"conv": tc.Conv2D(1, 4, 3, rng=0), "relu": tc.ReLU(), "mean": tc.GlobalAvgPool2D()}
+    >>> model = tc.Sequential({**features, "dense": tc.Dense(4, 2, rng=1)})
+    >>> x = np.ones((3, 8, 8, 1), np.float32)
+    >>> {path: maps.shape for path, maps in feature_maps(model, x, ["conv", "mean"]).items()}
+    {'conv': (3, 6, 6, 4), 'mean': (3, 4)}
     """
     chosen = [path for path, _ in model.walk() if path] if paths is None else list(paths)
     twin = Twin(model, chosen, scores=False)
@@ -44,6 +50,12 @@ def saliency(model: Sequential, x: np.ndarray, class_index: ClassIndex) -> np.nd
 
     Raises:
         ShapeError, DTypeError, ConfigError: x or the class does not fit the model.
+
+    >>> features = {"conv": tc.Conv2D(1, 4, 3, rng=0), "relu": tc.ReLU(), "mean": tc.GlobalAvgPool2D()}
+    >>> model = tc.Sequential({**features, "dense": tc.Dense(4, 2, rng=1)})
+    >>> x = np.ones((3, 8, 8, 1), np.float32)
+    >>> saliency(model, x, class_index=1).shape
+    (3, 8, 8, 1)
     """
     with one_thread_pool():
         return score_gradient(Twin(model), x, class_index)
@@ -65,6 +77,12 @@ def guided_backpropagation(model: Sequential, x: np.ndarray, class_index: ClassI
 
     Raises:
         ShapeError, DTypeError, ConfigError: x or the class does not fit the model.
+
+    >>> features = {"conv": tc.Conv2D(1, 4, 3, rng=0), "relu": tc.ReLU(), "mean": tc.GlobalAvgPool2D()}
+    >>> model = tc.Sequential({**features, "dense": tc.Dense(4, 2, rng=1)})
+    >>> x = np.ones((3, 8, 8, 1), np.float32)
+    >>> guided_backpropagation(model, x, class_index=1).shape
+    (3, 8, 8, 1)
     """
     with one_thread_pool():
         return score_gradient(Twin(model, guided=True), x, class_index)

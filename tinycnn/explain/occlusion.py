@@ -41,6 +41,12 @@ def occlusion(
 
     Raises:
         ShapeError, DTypeError, ConfigError: x, the class or the patch does not fit.
+
+    >>> features = {"conv": tc.Conv2D(1, 4, 3, rng=0), "relu": tc.ReLU(), "mean": tc.GlobalAvgPool2D()}
+    >>> model = tc.Sequential({**features, "dense": tc.Dense(4, 2, rng=1)})
+    >>> x = np.ones((3, 8, 8, 1), np.float32)
+    >>> occlusion(model, x, class_index=1, size=4, stride=2).shape
+    (3, 3, 3)
     """
     check_model(model)
     if not is_number(value):

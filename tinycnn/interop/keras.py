@@ -24,6 +24,8 @@ from tinycnn.layers.initializers import placeholders
 from tinycnn.model import Sequential
 from tinycnn.save import check_finite, place
 
+__all__ = ["load_h5"]
+
 #: Kinds of layers that are no operations on arrays: where images come in, and where two paths meet.
 _INPUT, _ADD = "InputLayer", "Add"
 _NAMED = "Conv2D, SeparableConv2D, DepthwiseConv2D, Dense, BatchNormalization, ReLU, Softmax, pooling, Add"
@@ -50,6 +52,12 @@ def load_h5(path: str | os.PathLike) -> Sequential:
             not, which the message names.
         MissingPackageError: h5py is not installed.
         OSError: the file cannot be read.
+
+    >>> np.save("model.npy", np.zeros(3))
+    >>> load_h5("model.npy")
+    Traceback (most recent call last):
+        ...
+    tinycnn.errors.FileFormatError: model.npy: no whole HDF5 file...
     """
     path = Path(path)
     data = path.read_bytes()

@@ -21,6 +21,8 @@ from tinycnn.model import Sequential
 from tinycnn.save import check_finite, read_safetensors
 from tinycnn.sealed import safetensors_bytes
 
+__all__ = ["load", "load_state_dict", "save", "state_dict"]
+
 #: Paths of layers here, and of the modules there that are called otherwise.
 Names = Mapping[str, str]
 
@@ -46,6 +48,10 @@ def state_dict(model: Sequential, names: Names | None = None) -> dict[str, np.nd
     Raises:
         ConfigError: a layer is of another kind, `names` has a layer that does not exist, or the model has a
             `Flatten` and no `input_shape`.
+
+    >>> model = Sequential({"conv": tc.Conv2D(1, 8, 3), "bn": tc.BatchNorm(8)})
+    >>> state_dict(model, {"conv": "features.0"})["features.0.weight"].shape
+    (8, 1, 3, 3)
     """
     arrays = {}
     for slot in _slots(model, names or {}):
@@ -66,6 +72,11 @@ def load_state_dict(model: Sequential, arrays: Mapping[str, np.ndarray], names: 
     Raises:
         ConfigError: names or shapes differ, an array is of another type than float, or not finite, or as in
             `state_dict`.
+
+    >>> model = Sequential({"dense": tc.Dense(2, 1)})
+    >>> load_state_dict(model, {"dense.weight": np.array([[1.0, 2.0]]), "dense.bias": np.array([3.0])})
+    >>> model.predict(np.ones((1, 2), np.float32))
+    array([[6.]], dtype=float32)
     """
     slots = list(_slots(model, names or {}))
     given = {name for name in arrays if name.rpartition(".")[2] != _COUNT}
@@ -86,6 +97,8 @@ def save(model: Sequential, path: str | os.PathLike, names: Names | None = None)
     Raises:
         ConfigError: as in `state_dict`.
         OSError: the file cannot be written.
+
+    >>> save(Sequential({"dense": tc.Dense(2, 1)}), "weights.safetensors")
     """
     replace_file(Path(path), safetensors_bytes(state_dict(model, names), {"format": "pt"}))
 
@@ -104,6 +117,12 @@ def load(model: Sequential, path: str | os.PathLike, names: Names | None = None)
         FileFormatError: the file is damaged or of another kind, or its arrays do not fit the model.
         ConfigError: the model or `names` cannot be used; see `state_dict`.
         OSError: the file cannot be read.
+
+    >>> one, other = Sequential([tc.Dense(2, 1, rng=0)]), Sequential([tc.Dense(2, 1, rng=1)])
+    >>> save(one, "weights.safetensors")
+    >>> load(other, "weights.safetensors")
+    >>> bool((one.params["0.kernel"] == other.params["0.kernel"]).all())
+    True
     """
     path = Path(path)
     list(_slots(model, names or {}))  # what is wrong with the model is not the file's fault

@@ -27,7 +27,12 @@ def default_backend() -> str:
 
 
 def backend_name() -> str:
-    """Name of the backend in force, "numpy" or "numba"."""
+    """Name of the backend in force, "numpy" or "numba".
+
+    >>> with backend("numpy"):
+    ...     backend_name()
+    'numpy'
+    """
     global _selected
     if _selected is None:
         _selected = default_backend()

@@ -26,6 +26,9 @@ def get_threads() -> int:
 
     Raises:
         ConfigError: `TINYCNN_THREADS` is not a positive whole number.
+
+    >>> get_threads() >= 1
+    True
     """
     global _count
     if _count is None:
@@ -47,6 +50,10 @@ def set_threads(count: int) -> None:
 
     Raises:
         ConfigError: `count` is not a positive whole number.
+
+    >>> set_threads(2)
+    >>> get_threads()
+    2
     """
     global _count
     if not isinstance(count, int) or count < 1:

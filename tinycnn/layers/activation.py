@@ -11,7 +11,11 @@ from tinycnn.layers.initializers import Seed, generator
 
 
 class ReLU(Layer):
-    """max(x, 0), element by element, on any shape."""
+    """max(x, 0), element by element, on any shape.
+
+    >>> ReLU().forward(np.array([[-1.0, 0.0, 2.0]]))
+    array([[0., 0., 2.]])
+    """
 
     def _forward(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Any]:
         y = active().relu(x)
@@ -25,6 +29,9 @@ class Softmax(Layer):
     """Scores (N, K) to probabilities (N, K): positive, each row with sum 1.
 
     Training does not run it: `SoftmaxCrossEntropy` contains it, so `fit` stops one layer short of it.
+
+    >>> Softmax().forward(np.array([[0.0, 0.0, np.log(2)]]))
+    array([[0.25, 0.25, 0.5 ]])
     """
 
     def _forward(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Any]:
@@ -46,6 +53,12 @@ class Dropout(Layer):
 
     Raises:
         ConfigError: `rate` is out of range.
+
+    >>> layer, x = Dropout(0.5, rng=0), np.ones((1, 5))
+    >>> layer.forward(x, train=True)
+    array([[2., 2., 2., 0., 0.]])
+    >>> layer.forward(x)
+    array([[1., 1., 1., 1., 1.]])
     """
 
     def __init__(self, rate: float = 0.5, rng: Seed = None) -> None:

@@ -24,6 +24,18 @@ class Layer:
         params: trained arrays by name, such as "kernel" and "bias".
         grads: the loss's gradients of `params`, same names, shapes and dtypes. Each `backward` replaces them.
         state: arrays that are saved but not trained, such as running statistics.
+
+    >>> class Double(Layer):
+    ...     def _forward(self, x, train):
+    ...         return 2 * x, None
+    ...
+    ...     def _backward(self, dy, cache):
+    ...         return 2 * dy, {}
+    >>> layer = Double()
+    >>> layer.forward(np.array([[1.0, 3.0]]), train=True)
+    array([[2., 6.]])
+    >>> layer.backward(np.array([[1.0, 1.0]]))
+    array([[2., 2.]])
     """
 
     def __init__(self) -> None:
@@ -163,7 +175,14 @@ def behaves_as(kind: type[Layer], known: type[Layer], *methods: str) -> bool:
 
 
 class Composite(Layer):
-    """A layer made of layers: its arrays are its children's, under names like ``child.kernel``."""
+    """A layer made of layers: its arrays are its children's, under names like ``child.kernel``.
+
+    >>> block = tc.SeparableConv2D(3, 8, 3, bias=False)
+    >>> list(block.children())
+    ['depthwise', 'pointwise']
+    >>> {name: array.shape for name, array in block.params.items()}
+    {'depthwise.kernel': (3, 3, 3), 'pointwise.kernel': (1, 1, 3, 8)}
+    """
 
     def __init__(self, children: Mapping[str, Layer]) -> None:
         # No super().__init__(): a composite has no arrays and no cache of its own.

@@ -38,7 +38,7 @@ class Sequential(Composite):
         super().__init__(named)
 
     def forward(self, x: np.ndarray, train: bool = False) -> np.ndarray:
-        """Return the last layer's output for x, the first layer's input."""
+        """Return the last layer's output for x (N, ...), the first layer's input."""
         for name, layer in self._children.items():
             try:
                 x = layer.forward(x, train)
@@ -48,7 +48,7 @@ class Sequential(Composite):
         return x
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
-        """Return the gradient of the first layer's input, given the last layer's output's: the chain rule."""
+        """Return the gradient of the first layer's input (N, ...), given dy, the output's: the chain rule."""
         for layer in reversed(self._children.values()):
             dy = layer.backward(dy)
         return dy
@@ -76,6 +76,9 @@ class Residual(Composite):
 
     Raises:
         ConfigError: a path is not a layer.
+
+    >>> Residual(tc.ReLU()).forward(np.array([[-1.0, 2.0]]))
+    array([[-1.,  4.]])
     """
 
     def __init__(self, main: Layer, shortcut: Layer | None = None) -> None:
@@ -87,18 +90,22 @@ class Residual(Composite):
         self.main, self.shortcut = main, shortcut
 
     def forward(self, x: np.ndarray, train: bool = False) -> np.ndarray:
-        """Return main(x) + shortcut(x)."""
+        """Return main(x) + shortcut(x) for x (N, ...)."""
         x = self._checked_input(x)
         detour = x if self.shortcut is None else self.shortcut.forward(x, train)
         return active().add(self.main.forward(x, train), detour)
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
-        """Return the sum of both paths' gradients of x."""
+        """Return the sum of both paths' gradients of x, of x's shape, for dy of the output's."""
         detour = dy if self.shortcut is None else self.shortcut.backward(dy)
         return active().add(self.main.backward(dy), detour)
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        """Return the shape that both paths agree on."""
+        """Return the shape that both paths agree on.
+
+        Raises:
+            ShapeError: they do not agree, or a layer cannot take this input.
+        """
         main = self.main.output_shape(input_shape)
         detour = input_shape if self.shortcut is None else self.shortcut.output_shape(input_shape)
         if main != detour:

@@ -113,7 +113,7 @@ class Conv2D(Window, KernelLayer):
         return dx, self._grads(dkernel, dy)
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        """Return (OH, OW, O)."""
+        """Return (OH, OW, O); a ShapeError if the input is not (H, W, C)."""
         check_map(self, input_shape, self.in_channels)
         return (*self._output_size(input_shape), self.out_channels)
 
@@ -144,6 +144,12 @@ class DepthwiseConv2D(Window, KernelLayer):
 
     Raises:
         ConfigError: an argument is out of range.
+
+    >>> layer = DepthwiseConv2D(8, 3, stride=2)
+    >>> layer.params["kernel"].shape
+    (3, 3, 8)
+    >>> layer.output_shape((48, 48, 8))
+    (23, 23, 8)
     """
 
     def __init__(
@@ -174,7 +180,7 @@ class DepthwiseConv2D(Window, KernelLayer):
         return dx, self._grads(dkernel, dy)
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        """Return (OH, OW, C)."""
+        """Return (OH, OW, C); a ShapeError if the input is not (H, W, C)."""
         check_map(self, input_shape, self.channels)
         return (*self._output_size(input_shape), self.channels)
 
@@ -206,6 +212,12 @@ class SeparableConv2D(Composite):
 
     Raises:
         ConfigError: an argument is out of range.
+
+    >>> layer = SeparableConv2D(8, 16, 3, padding="same", bias=False)
+    >>> layer.output_shape((48, 48, 8))
+    (48, 48, 16)
+    >>> sum(array.size for array in layer.params.values())  # a Conv2D has 1,152
+    200
     """
 
     def __init__(

@@ -55,7 +55,7 @@ class Dense(KernelLayer):
         return dx, self._grads(dkernel, dy)
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        """Return (O,)."""
+        """Return (O,); a ShapeError if the input is not (I,)."""
         if input_shape != (self.in_features,):
             found = ", ".join(map(str, ("N", *input_shape)))
             remedy = ""
@@ -76,7 +76,11 @@ class Dense(KernelLayer):
 
 
 class Flatten(Layer):
-    """Lay each image's numbers in one row: (N, H, W, C) to (N, H*W*C)."""
+    """Lay each image's numbers in one row: (N, H, W, C) to (N, H*W*C).
+
+    >>> Flatten().forward(np.arange(6.0).reshape(1, 3, 2, 1))
+    array([[0., 1., 2., 3., 4., 5.]])
+    """
 
     def _forward(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Any]:
         return x.reshape(len(x), -1), x.shape

@@ -17,6 +17,16 @@ def he(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: i
     """Normal with variance 2 / fan_in, for layers followed by ReLU, which halves the variance.
 
     He et al. 2015, "Delving deep into rectifiers", equation 10.
+
+    Args:
+        rng: draws the numbers.
+        shape: of the kernel, such as (KH, KW, C, O) or (I, O).
+        fan_in: how many inputs one output sums over, such as KH * KW * C.
+        fan_out: how many outputs one input reaches.
+
+    >>> kernel = he(np.random.default_rng(0), (200, 50), fan_in=200, fan_out=50)
+    >>> round(float(kernel.std()), 2), round((2 / 200) ** 0.5, 2)
+    (0.1, 0.1)
     """
     return rng.standard_normal(shape) * np.sqrt(2 / fan_in)
 
@@ -26,6 +36,16 @@ def glorot(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_ou
 
     Glorot & Bengio 2010, "Understanding the difficulty of training deep feedforward neural networks",
     equation 16.
+
+    Args:
+        rng: draws the numbers.
+        shape: of the kernel, such as (KH, KW, C, O) or (I, O).
+        fan_in: how many inputs one output sums over, such as KH * KW * C.
+        fan_out: how many outputs one input reaches.
+
+    >>> kernel = glorot(np.random.default_rng(0), (960, 7), fan_in=960, fan_out=7)
+    >>> round(float(abs(kernel).max()), 3), round((6 / 967) ** 0.5, 3)
+    (0.079, 0.079)
     """
     limit = np.sqrt(6 / (fan_in + fan_out))
     return rng.uniform(-limit, limit, shape)

@@ -25,6 +25,12 @@ class BatchNorm(Layer):
 
     Raises:
         ConfigError: an argument is out of range.
+
+    >>> norm, x = BatchNorm(1), np.array([[1], [3]], np.float32)
+    >>> norm.forward(x, train=True).ravel().round(2)
+    array([-1.,  1.], dtype=float32)
+    >>> norm.state["running_mean"].round(2)
+    array([0.2], dtype=float32)
     """
 
     def __init__(self, channels: int, momentum: float = 0.9, eps: float = 1e-3) -> None:
@@ -60,7 +66,7 @@ class BatchNorm(Layer):
         return dx, {"gamma": dgamma, "beta": dbeta}
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        """Return the input's shape."""
+        """Return the input's shape; a ShapeError if its last axis is not C long."""
         if not input_shape or input_shape[-1] != self.channels:
             found = ", ".join(map(str, ("N", *input_shape)))
             raise ShapeError(f"{self!r}: expected input (N, ..., {self.channels}), found ({found})")

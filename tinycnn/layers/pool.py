@@ -28,7 +28,7 @@ class _Pool(Window):
                     )
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        """Return (OH, OW, C)."""
+        """Return (OH, OW, C); a ShapeError if the input is not (H, W, C)."""
         check_map(self, input_shape)
         return (*self._output_size(input_shape), input_shape[-1])
 
@@ -43,6 +43,10 @@ class MaxPool2D(_Pool):
 
     Raises:
         ConfigError: an argument is out of range.
+
+    >>> MaxPool2D(2).forward(np.arange(16.0).reshape(1, 4, 4, 1))[0, :, :, 0]
+    array([[ 5.,  7.],
+           [13., 15.]])
     """
 
     def _forward(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Any]:
@@ -65,6 +69,10 @@ class AvgPool2D(_Pool):
 
     Raises:
         ConfigError: an argument is out of range.
+
+    >>> AvgPool2D(2).forward(np.arange(16.0).reshape(1, 4, 4, 1))[0, :, :, 0]
+    array([[ 2.5,  4.5],
+           [10.5, 12.5]])
     """
 
     def _forward(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Any]:
@@ -76,7 +84,11 @@ class AvgPool2D(_Pool):
 
 
 class GlobalAvgPool2D(Layer):
-    """The mean of each map: (N, H, W, C) to (N, C), whatever H and W."""
+    """The mean of each map: (N, H, W, C) to (N, C), whatever H and W.
+
+    >>> GlobalAvgPool2D().forward(np.arange(16.0).reshape(1, 4, 4, 1))
+    array([[7.5]])
+    """
 
     def _forward(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Any]:
         return active().global_avg_pool2d(x), x.shape
@@ -85,6 +97,6 @@ class GlobalAvgPool2D(Layer):
         return active().global_avg_pool2d_backward(dy, cache), {}
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        """Return (C,)."""
+        """Return (C,); a ShapeError if the input is not (H, W, C)."""
         check_map(self, input_shape)
         return input_shape[-1:]

@@ -37,7 +37,11 @@ _RADIUS = 9  # of the circle that stands for a sum
 
 
 class Svg(str):
-    """The text of an SVG picture; a notebook shows the picture."""
+    """The text of an SVG picture; a notebook shows the picture.
+
+    >>> Svg("<svg></svg>").startswith("<svg")
+    True
+    """
 
     def _repr_html_(self) -> str:
         return str(self)
@@ -79,6 +83,10 @@ def architecture(model: Chain, input_shape: Shape | None = None) -> Svg:
     Raises:
         ConfigError: the model is no `Sequential`, or the shape is none.
         ShapeError: a layer cannot take what it is given.
+
+    >>> model = tc.Sequential([tc.Flatten(), tc.Dense(4, 2, rng=0)])
+    >>> architecture(model, input_shape=(2, 2, 1))[:5]
+    '<svg '
     """
     if not isinstance(model, Chain):
         refuse("model", model, "a Sequential")

@@ -47,6 +47,9 @@ def curves(
     Raises:
         ConfigError: there is no history.
         MissingPackageError: Matplotlib is not installed.
+
+    >>> history = tc.History(loss=[0.9, 0.4], accuracy=[0.5, 0.8])
+    >>> curves(history).savefig("curves.png")
     """
     runs = [_measures(run) for run in (history if isinstance(history, Sequence) else [history])]
     if not runs:
@@ -105,6 +108,9 @@ def confusion_matrix(
         ShapeError: counts are not (K, K), or there are not K names.
         ConfigError: a count is no whole number, or negative.
         MissingPackageError: Matplotlib is not installed.
+
+    >>> figure = confusion_matrix([[8, 2], [1, 9]], labels=["cat", "dog"])
+    >>> figure.savefig("confusion.png")
     """
     check_flag(normalise=normalise)
     table = np.asarray(counts)

@@ -26,6 +26,8 @@ def filters(layer: Layer) -> "Figure":
     Raises:
         ConfigError: the layer is of another kind.
         MissingPackageError: Matplotlib is not installed.
+
+    >>> filters(Conv2D(1, 16, 3, rng=0)).savefig("filters.png")
     """
     if isinstance(layer, SeparableConv2D):
         layer = layer.depthwise
@@ -55,6 +57,8 @@ def feature_grid(maps: np.ndarray, columns: int | None = None) -> "Figure":
         ShapeError: maps are not (H, W, C).
         ConfigError: `columns` is no whole number of at least 1.
         MissingPackageError: Matplotlib is not installed.
+
+    >>> feature_grid(np.random.default_rng(0).standard_normal((8, 8, 6))).savefig("maps.png")
     """
     if np.ndim(maps) != 3 or 0 in np.shape(maps):
         raise ShapeError(f"feature_grid: expected one image's maps (H, W, C), found shape {np.shape(maps)}")

@@ -34,6 +34,12 @@ def load(path: str | os.PathLike) -> Sequential:
         FileFormatError: the file is damaged, or has something that tinycnn has not, which the message names.
         MissingPackageError: onnx is not installed.
         OSError: the file cannot be read.
+
+    >>> model = tc.Sequential([tc.Dense(4, 2, rng=0)], input_shape=(4,))
+    >>> tc.export_onnx(model, "model.onnx")
+    >>> x = np.ones((1, 4), np.float32)
+    >>> np.allclose(tc.import_onnx("model.onnx").predict(x), model.predict(x))
+    True
     """
     onnx, path = optional("onnx", "interop"), Path(path)
     data, damaged = path.read_bytes(), optional("google.protobuf.message", "interop").DecodeError

@@ -43,6 +43,11 @@ def export(model: Sequential, path: str | os.PathLike, **metadata: Any) -> None:
             are not finite or not float32; or metadata are not what JSON can hold.
         MissingPackageError: onnx is not installed.
         OSError: the file cannot be written.
+
+    >>> model = tc.Sequential([tc.Conv2D(1, 4, 3, rng=0), tc.ReLU()], input_shape=(8, 8, 1))
+    >>> tc.export_onnx(model, "model.onnx", preprocessing={"mean": 129.5, "std": 65.1})
+    >>> tc.import_onnx("model.onnx").output_shape((8, 8, 1))
+    (6, 6, 4)
     """
     onnx = optional("onnx", "interop")
     if not isinstance(model, Sequential):
