@@ -30,7 +30,7 @@ class Check:
         shape: of the array.
         numeric: slope by the definition of the derivative, in the worst direction tried.
         analytic: slope by the backward pass, in the same direction.
-        error: |numeric - analytic| relative to the gradient's length.
+        error: ``|numeric - analytic|`` relative to the gradient's length.
         worst: where single numbers were compared, the index of the one that is furthest off.
 
     >>> verdict = gradcheck(tc.Dense(3, 2, rng=0), np.ones((4, 3)), show=False)
