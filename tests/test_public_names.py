@@ -65,8 +65,9 @@ def functions() -> Iterator[tuple[str, Callable, str]]:
         for name, member in vars(thing).items():
             function = getattr(member, "__func__", member)
             special = name in ("__init__", "__call__")
-            generated = inspect.isfunction(function) and not function.__code__.co_filename.endswith(".py")
-            if inspect.isfunction(function) and not generated and (special or not name.startswith("_")):
+            # What dataclasses and protocols generate is not written in the class's file.
+            written = inspect.isfunction(function) and function.__code__.co_filename == inspect.getfile(thing)
+            if written and (special or not name.startswith("_")):
                 own = inspect.getdoc(function) or ""
                 yield f"{path}.{name}", function, inspect.getdoc(thing) + own if special else own
 
