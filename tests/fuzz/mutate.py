@@ -8,6 +8,7 @@ import random
 import struct
 import zipfile
 import zlib
+from contextlib import suppress
 from typing import Any
 
 #: Pieces of text that readers stumble over.
@@ -29,10 +30,13 @@ VALUES += [
 ]
 VALUES += [{"type": "Dense", "in_features": 10**9, "out_features": 10**9}]
 
+#: How to pack files in a zip archive.
+METHODS = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2]
+
 
 def mutate(data: bytes, rng: random.Random) -> bytes:
     """Return damaged bytes: anywhere, or after unpacking, with everything around them made to fit again."""
-    for opener in rng.sample([_gzip, _xz, _zip, _png, _safetensors], 5):
+    for opener in rng.sample(_OPENERS, len(_OPENERS)):
         if rng.random() < 0.7:
             try:
                 return opener(data, rng)
@@ -72,11 +76,16 @@ def _xz(data: bytes, rng: random.Random) -> bytes:
 
 
 def _zip(data: bytes, rng: random.Random) -> bytes:
+    """Damage one file, and seldom pack it in another way."""
     result = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(result, "w") as new:
-        method = rng.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
-        for name in old.namelist():
-            new.writestr(name, damage(old.read(name), rng), method)
+        chosen = rng.choice(old.infolist())
+        for entry in old.infolist():
+            content, method = old.read(entry), entry.compress_type
+            if entry is chosen:
+                content = mutate(content, rng)
+                method = rng.choice([method, method, method, *METHODS])
+            new.writestr(entry.filename, content, method)
     return result.getvalue()
 
 
@@ -116,6 +125,37 @@ def _safetensors(data: bytes, rng: random.Random) -> bytes:
     return struct.pack("<Q", len(text)) + text + (damage(rest, rng) if rng.random() < 0.2 else rest)
 
 
+def _description(data: bytes, rng: random.Random) -> bytes:
+    """Put a value into what Keras says about a model, wherever that stands, without moving what follows."""
+    if data.startswith(b"PK"):
+        raise ValueError  # has checksums: `_zip` comes here with one of its files
+    text = data.decode("latin-1")
+    start = text.index('{"class_name"')
+    tree, stop = json.JSONDecoder().raw_decode(text, start)
+    while text[stop : stop + 1] == " ":
+        stop += 1
+    _replace(tree, rng)
+    new = json.dumps(tree, separators=(",", ":")).encode()  # which gives room
+    if len(new) > stop - start:
+        raise ValueError
+    return data[:start] + new.ljust(stop - start) + data[stop:]
+
+
+def _onnx(data: bytes, rng: random.Random) -> bytes:
+    """Put a value into an ONNX model, by way of JSON."""
+    import onnx
+    from google.protobuf import json_format
+
+    model = onnx.load_model_from_string(data)
+    if not model.graph.node:
+        raise ValueError
+    while True:
+        tree = json_format.MessageToDict(model)
+        _replace(tree, rng)
+        with suppress(json_format.ParseError):  # not every value fits
+            return json_format.ParseDict(tree, onnx.ModelProto()).SerializeToString()
+
+
 def _replace(tree: Any, rng: random.Random) -> None:
     """Replace, remove, rename or double one value somewhere in a tree of dicts and lists."""
     while True:
@@ -133,3 +173,6 @@ def _replace(tree: Any, rng: random.Random) -> None:
         tree[place] += rng.choice([-1, 1, 0.5])
     else:
         tree[place] = rng.choice(VALUES)
+
+
+_OPENERS = [_gzip, _xz, _zip, _png, _safetensors, _description, _onnx]

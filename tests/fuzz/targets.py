@@ -23,6 +23,7 @@ import tinycnn as tc
 from fer_demo.data.dataset import USAGES
 from fer_demo.data.fer2013 import read_csv
 from fer_demo.data.folders import read_folder
+from tinycnn.interop.keras import load_h5
 
 REFUSED = (tc.TinyCNNError, OSError)
 
@@ -130,6 +131,44 @@ def check_weights(data: bytes) -> None:
         model.summary()
 
 
+def check_keras(data: bytes) -> None:
+    """Load a Keras model: each of its arrays lies in the file as it is, or is left out as Keras does."""
+    _FILE.write_bytes(data)
+    try:
+        model = load_h5(_FILE)
+    except REFUSED:
+        return
+    for array in (*model.params.values(), *model.state.values()):
+        assert np.isfinite(array).all()
+        assert array.tobytes() in data or (array == array.flat[0]).all()
+    if model.input_shape is not None:
+        model.summary()
+
+
+def check_onnx(data: bytes) -> None:
+    """Import an ONNX model: the numbers of each of its arrays are those of an array in the file."""
+    _FILE.write_bytes(data)
+    try:
+        model = tc.import_onnx(_FILE)
+    except REFUSED:
+        return
+    import onnx
+
+    graph = onnx.load_model_from_string(data).graph
+    tensors = [*graph.initializer, *(one.t for node in graph.node for one in node.attribute)]
+    numbers = [np.frombuffer(one.raw_data, "<f4") for one in tensors if len(one.raw_data) % 4 == 0]
+    numbers += [np.array(one.float_data, np.float32) for one in tensors]
+    known = {_sorted(array) for array in numbers}
+    for array in (*model.params.values(), *model.state.values()):
+        assert np.isfinite(array).all()
+        assert _sorted(array) in known
+    model.summary()
+
+
+def _sorted(array: np.ndarray) -> bytes:
+    return np.sort(array + 0, axis=None).tobytes()  # + 0: of two zeros none comes first
+
+
 def csv_seeds() -> list[bytes]:
     """Valid files in several dialects, plain and packed."""
     pixels = " ".join(str(number * 7 % 256) for number in range(2304))
@@ -153,6 +192,11 @@ def image_seeds() -> list[bytes]:
 
 def weights_seeds() -> list[bytes]:
     """A small model with every kind of layer, and one of a single layer in float64."""
+    small = tc.Sequential([tc.Dense(2, 1, rng=0)]).astype(np.float64)
+    return [_saved(every_layer()), _saved(small)]
+
+
+def every_layer() -> tc.Sequential:
     main = {"sep": tc.SeparableConv2D(2, 3, 3, padding="same", rng=0), "bn": tc.BatchNorm(3)}
     layers = {
         "conv": tc.Conv2D(1, 2, (3, 2), (2, 1), ((1, 0), (0, 1)), l2=0.01, rng=0),
@@ -166,9 +210,7 @@ def weights_seeds() -> list[bytes]:
         "dense": tc.Dense(12, 2, rng=0),
         "softmax": tc.Softmax(),
     }
-    big = tc.Sequential(layers, input_shape=(12, 6, 1))
-    small = tc.Sequential([tc.Dense(2, 1, rng=0)]).astype(np.float64)
-    return [_saved(big), _saved(small)]
+    return tc.Sequential(layers, input_shape=(12, 6, 1))
 
 
 def _saved(model: tc.Sequential) -> bytes:
@@ -176,9 +218,41 @@ def _saved(model: tc.Sequential) -> bytes:
     return _FILE.read_bytes()
 
 
+def keras_seeds() -> list[bytes]:
+    """A functional model and a chain, in all formats."""
+    from tests.tinycnn.interop.keras_files import FORMATS
+    from tests.tinycnn.interop.test_keras import chain, ours, theirs
+
+    models = [(theirs(ours()), True), (chain(), False)]
+    return [write(*model) for model in models for write in FORMATS.values()]
+
+
+def onnx_seeds() -> list[bytes]:
+    """What is written here, and graphs as PyTorch writes them."""
+    from tests.tinycnn.interop.test_onnx import PADS, W, graph
+
+    tc.export_onnx(every_layer(), _FILE, labels=["a", "b"])
+    padded = [("Pad", "p", ["x", "pads"], {}), ("Conv", "c", ["p", "w"], {"pads": [0, 0, 1, 0]})]
+    pooled = [
+        ("ReduceMean", "m", ["x", "axes"], {"keepdims": 1}),
+        ("Concat", "one", ["all", "all"], {"axis": 0}),
+        ("Slice", "row", ["one", "start", "stop"], {}),
+        ("Reshape", "r", ["m", "row"], {}),
+        ("Gather", "g", ["r", "places"], {"axis": 0}),
+        ("Reshape", "f", ["g", "to"], {}),
+    ]
+    numbers = {"axes": [-1, -2], "all": [-1], "start": [0], "stop": [1], "to": [3, 2]}
+    numbers["places"] = np.arange(6).reshape(3, 2, 1, 1)
+    graphs = [graph(*padded, constants={"w": W, "pads": PADS})]
+    graphs += [graph(*pooled, constants=numbers, shape=(3, 2, 4, 4))]
+    return [_FILE.read_bytes(), *(one.SerializeToString() for one in graphs)]
+
+
 #: What is called with the bytes of a file, and what makes valid files to begin with.
 TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = {
     "csv": (check_csv, csv_seeds),
     "image": (check_image, image_seeds),
     "weights": (check_weights, weights_seeds),
+    "keras": (check_keras, keras_seeds),
+    "onnx": (check_onnx, onnx_seeds),
 }

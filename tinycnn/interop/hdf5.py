@@ -88,8 +88,9 @@ class HDF5:
         self._left -= dataset.nbytes
         if self._left < 0:
             raise ConfigError(f"its arrays claim more bytes than the {self._size} that it has")
-        if dataset.dtype not in (np.float32, np.float64):
-            raise ConfigError(f"{path!r} is {dataset.dtype}: expected float32 or float64")
+        types = self._h5py.h5t
+        if dataset.id.get_type() not in (types.IEEE_F32LE, types.IEEE_F64LE):  # HDF5 would convert any layout
+            raise ConfigError(f"{path!r} is {dataset.dtype}: expected float32 or float64 as in IEEE 754")
         return dataset[()]
 
     def _dataset(self, path: str) -> Any:

@@ -71,7 +71,9 @@ def load_h5(path: str | os.PathLike) -> Sequential:
     except TinyCNNError as error:
         raise FileFormatError(f"{path}: {error}") from error
     except _DAMAGED as error:
-        raise FileFormatError(f"{path}: not a whole Keras model ({type(error).__name__}: {error})") from error
+        raise FileFormatError(
+            f"{path}: not a whole Keras model ({type(error).__name__}: {error}): save or download it again"
+        ) from error
 
 
 def _from_archive(data: bytes) -> Sequential:
@@ -154,7 +156,10 @@ def _model(description: dict[str, Any], file: HDF5, arrays: Paths) -> Sequential
         shape, source, result = _as_graph(found)
     else:
         (source,), (result,) = (_ends(config, key) for key in ("input_layers", "output_layers"))
-        shape = next(_input_shape(layer) for layer in found if layer["name"] == source)
+        begin = [layer for layer in found if layer["name"] == source]
+        if not begin:
+            raise ConfigError(f"there is no layer {source!r} to take the network's input")
+        shape = _input_shape(begin[0])
     nodes, ndim = [], {source: len(shape) + 1}
     for layer in found:
         if layer["kind"] != _INPUT:

@@ -229,6 +229,7 @@ def arguments(config):
         (lambda c: c["layers"][2].update(registered_name="Mine>Norm"), "BatchNormalization of keras.layers"),
         (lambda c: c["layers"][2].update(module="mine"), r"'norm' \(BatchNormalization of mine\)"),
         (lambda c: c.update(output_layers=[["dense", 0, 0], ["drop", 0, 0]]), "are 'dense', 'drop'"),
+        (lambda c: c.update(input_layers=["pool2", 0, 0]), "there is no layer 'pool2' to take the network's"),
         (lambda c: c["layers"].pop(6), "'pool' depends on nothing"),
         (lambda c: c.pop("layers"), "not a whole Keras model"),
     ],

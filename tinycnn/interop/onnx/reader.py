@@ -48,7 +48,9 @@ def load(path: str | os.PathLike) -> Sequential:
     except TinyCNNError as error:
         raise FileFormatError(f"{path}: {error}") from error
     except (damaged, *_BROKEN) as error:
-        raise FileFormatError(f"{path}: not a whole ONNX file ({type(error).__name__}: {error})") from error
+        raise FileFormatError(
+            f"{path}: not a whole ONNX file ({type(error).__name__}: {error}): save or download it again"
+        ) from error
 
 
 class _Reader:
