@@ -16,6 +16,7 @@ from tinycnn.kernels import jit
 from tinycnn.kernels.jit import team
 
 LARGE = team.SHARED_FROM
+PATIENCE = 60  # seconds, for machines that do much else
 
 
 @pytest.fixture(autouse=True, params=[1, 2, 4])
@@ -49,11 +50,13 @@ def test_parts_are_as_many_as_threads(thread_count):
 
 
 def test_work_is_spread_when_it_takes_time(thread_count):
-    names = set()
+    names, all_at_work = set(), threading.Event()
 
     def work(*_):
         names.add(threading.get_ident())
-        time.sleep(0.02)
+        if len(names) == thread_count:
+            all_at_work.set()
+        assert all_at_work.wait(PATIENCE)
 
     team.for_chunks(8, work, LARGE)
     assert len(names) == thread_count
