@@ -302,6 +302,14 @@ def test_a_tensor_that_lies_about_its_size_is_refused(tmp_path):
         read(tmp_path, model)
 
 
+def test_weights_under_many_operators_do_not_multiply(tmp_path):
+    nodes = [("MatMul", f"m{i}", [f"m{i - 1}" if i else "x", "same"], {}) for i in range(30)]
+    square = {"w": np.eye(200, dtype=np.float32)}
+    alike = graph(("Identity", "same", ["w"], {}), *nodes, shape=("N", 200), constants=square)
+    with pytest.raises(tc.FileFormatError, match=r"'m10' \(MatMul\): operators share weights"):
+        read(tmp_path, alike)
+
+
 def test_a_missing_file_or_package_is_named(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError):
         tc.import_onnx(tmp_path / "none.onnx")

@@ -40,7 +40,7 @@ class Constants:
             return self._arrays[name]
         if name not in self._tensors:
             raise ConfigError(f"{name!r} depends on the image: expected a constant")
-        return self._array(self._tensors[name])
+        return self._arrays.setdefault(name, self._array(self._tensors[name]))
 
     def _array(self, tensor: Any) -> np.ndarray:
         if tensor.data_location == self._onnx.TensorProto.EXTERNAL:

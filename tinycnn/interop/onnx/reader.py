@@ -15,6 +15,9 @@ from tinycnn.optional import optional
 
 #: Names of the standard set of operators.
 _STANDARD = ("", "ai.onnx")
+#: Operators may share weights, where each layer here has its own. How many bytes all may take: so many, and
+#: so many times the file's.
+SHARED_BYTES, SHARED_TIMES = 1 << 20, 4
 #: What reading a message with wrong or missing parts may raise.
 _BROKEN = (KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError)
 
@@ -44,7 +47,7 @@ def load(path: str | os.PathLike) -> Sequential:
     onnx, path = optional("onnx", "interop"), Path(path)
     data, damaged = path.read_bytes(), optional("google.protobuf.message", "interop").DecodeError
     try:
-        return _Reader(onnx, onnx.load_model_from_string(data)).model()
+        return _Reader(onnx, onnx.load_model_from_string(data), len(data)).model()
     except TinyCNNError as error:
         raise FileFormatError(f"{path}: {error}") from error
     except (damaged, *_BROKEN) as error:
@@ -54,9 +57,10 @@ def load(path: str | os.PathLike) -> Sequential:
 
 
 class _Reader:
-    def __init__(self, onnx: Any, model: Any) -> None:
+    def __init__(self, onnx: Any, model: Any, size: int) -> None:
         self._graph, self._constants = model.graph, Constants(onnx, model.graph)
         self._opset = max((one.version for one in model.opset_import if one.domain in _STANDARD), default=1)
+        self._left = SHARED_BYTES + SHARED_TIMES * size
         self._nodes: list[Node] = []
         self._values: dict[str, Value] = {}
 
@@ -93,6 +97,12 @@ class _Reader:
             )
         given = [self._values[one] for one in node.input if one in self._values]
         constants = [self._constants[one] for one in node.input if one and one not in self._values]
+        self._left -= sum(one.nbytes for one in constants)
+        if self._left < 0:
+            raise ConfigError(
+                f"operators share weights that would take more than {SHARED_TIMES} times the file's bytes: "
+                "expected weights for each"
+            )
         if node.input[0] not in self._values or len(given) != (2 if kind == "Add" else 1):
             raise ConfigError(
                 f"{len(given)} of its {len(node.input)} inputs depend on the image: expected the first; "
