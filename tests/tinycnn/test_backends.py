@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinycnn as tc
+from tests.tinycnn.dtypes import DTYPES
 from tinycnn.kernels import reference
 from tinycnn.kernels.padding import output_size, resolve_pad
 
@@ -53,7 +54,7 @@ def windows(draw):
 arguments = {
     "geometry": windows(),
     "out_channels": st.integers(1, 5),
-    "dtype": st.sampled_from([np.float32, np.float64]),
+    "dtype": DTYPES,
     "seed": st.integers(0, 2**32 - 1),
 }
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinycnn as tc
+from tests.tinycnn.dtypes import DTYPES
 from tinycnn.kernels import reference
 from tinycnn.kernels.deferred import Deferred, Gradient, NormGradient
 from tinycnn.kernels.padding import output_size
@@ -17,7 +18,6 @@ from tinycnn.kernels import jit
 
 SEEDS = st.integers(0, 2**32 - 1)
 CHANNELS = st.sampled_from([1, 2, 3, 4, 5, 8, 11, 16, 19, 24, 33])
-DTYPES = st.sampled_from([np.float32, np.float64])
 NO_PAD = ((0, 0), (0, 0))
 
 
