@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
 
 import tinycnn as tc
 from fer_demo import cv
 from fer_demo.jobs import Workers
+from tests.fer_demo.conftest import commands_without_pictures, exit_code, lasting, models
 
 ROOT = str(Path(__file__).parents[2])
 PATIENCE = 300  # seconds, for machines that do much else
@@ -72,26 +72,8 @@ def wait_for(condition, *processes):
 
 
 def numbers(out):
-    """results.json without what a clock measured, and without the number of workers."""
-
-    def timeless(value):
-        if isinstance(value, dict):
-            clocks = ("seconds", "images_per_second", "threads", "workers")
-            return {key: timeless(item) for key, item in value.items() if key not in clocks}
-        return [timeless(item) for item in value] if isinstance(value, list) else value
-
-    return json.dumps(timeless(json.loads(Path(out, "results.json").read_text())))  # so order counts
-
-
-def content(path):
-    """A model's file without what a clock measured."""
-    info = tc.load_info(path)
-    del info["history"]["seconds"]
-    return info, {name: array.tobytes() for name, array in load_file(path).items()}
-
-
-def models(out):
-    return {path.name: content(path) for path in Path(out, "folds").glob("*.safetensors")}
+    """What lasts of results.json, but for the number of workers; as text, so that order counts."""
+    return json.dumps(lasting(json.loads(Path(out, "results.json").read_text()), "threads", "workers"))
 
 
 def assert_equal(out, whole):
@@ -125,8 +107,8 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
         prepare(folder, patch)
-        code, _, error = end_of(start_cv("--out", "out"))
-    assert (code, error) == (0, "")
+        with commands_without_pictures():
+            assert exit_code(cv, *CV, "--out", "out") == 0
     return folder / "out"
 
 
@@ -144,17 +126,10 @@ def prepare(folder, monkeypatch):
 
 
 @pytest.fixture
-def call(in_process, monkeypatch):
+def call(in_process):
     """Call the command in this process; return exit code, standard output and error."""
-    backend, term = tc.backend_name(), signal.getsignal(signal.SIGTERM)
-
-    def call(*arguments):
-        return in_process(cv, *CV, *arguments)
-
-    monkeypatch.setattr("fer_demo.report.write_all", lambda results, images, labels, out, _: out)
-    yield call
-    tc.backend(backend)
-    signal.signal(signal.SIGTERM, term)
+    with commands_without_pictures():
+        yield lambda *arguments: in_process(cv, *CV, *arguments)
 
 
 def test_two_jobs_equal_one(whole):
@@ -192,7 +167,8 @@ def test_stopped_in_mid_fold_it_goes_on_with_fewer_jobs(whole, call, number):
     wait_for(lambda: one_is_recorded("out"), process)
     process.send_signal(number)
     for pid in trainers:
-        os.kill(pid, signal.SIGCONT)
+        with suppress(ProcessLookupError):  # has been ended already
+            os.kill(pid, signal.SIGCONT)
     code, output, error = end_of(process)
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in trainers))
     if number != signal.SIGKILL:

@@ -1,19 +1,22 @@
 """Nothing is lost: whatever stops a command, it goes on, and ends with the same numbers and files."""
 
 import json
+import multiprocessing
 import os
+import runpy
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
 
 import tinycnn as tc
 from fer_demo import cv, report, train
@@ -22,6 +25,7 @@ from fer_demo.data.faces import synthetic_faces
 from fer_demo.fold_files import FoldFiles
 from fer_demo.models import PAPERS
 from fer_demo.recipes import RECIPES
+from tests.fer_demo.conftest import commands_without_pictures, content, exit_code, lasting, models
 
 ROOT = str(Path(__file__).parents[2])
 COMMANDS = {"cv": cv, "train": train}
@@ -29,33 +33,44 @@ DATA = ["--data", "faces.csv", "--model", "mini_xception", "--backend", "numpy",
 CV = ["cv", *DATA, "--folds", "2", "--epochs", "2"]
 TRAIN = ["train", *DATA, "--epochs", "2", "--validation", "0.25"]
 KILLS = 20
+PATIENCE = 300  # seconds, for machines that do much else
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     """An empty folder with a data set, in which the commands run."""
-    monkeypatch.setenv("TINYCNN_CACHE", str(tmp_path / "cache"))
+    prepare(tmp_path, monkeypatch)
+
+
+def prepare(folder, monkeypatch):
+    monkeypatch.setenv("TINYCNN_CACHE", str(folder / "cache"))
     monkeypatch.setenv("PYTHONPATH", ROOT)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(folder)
     pixels = np.random.default_rng(0).integers(0, 256, (42, 48 * 48))
     rows = [f"{i % 7},{' '.join(map(str, face))},Training" for i, face in enumerate(pixels)]
     Path("faces.csv").write_text("\n".join(["emotion,pixels,Usage", *rows]) + "\n")
-    return tmp_path
 
 
 @pytest.fixture
-def call(in_process, monkeypatch):
+def call(in_process):
     """Call a command in this process, without pictures; return exit code, standard output and error."""
-    backend, term = tc.backend_name(), signal.getsignal(signal.SIGTERM)
+    with commands_without_pictures():
+        yield lambda name, *arguments: in_process(COMMANDS[name], *arguments)
 
-    def call(name, *arguments):
-        return in_process(COMMANDS[name], *arguments)
 
-    # Pictures take long, and have tests of their own.
-    monkeypatch.setattr("fer_demo.report.write_all", lambda results, images, labels, out, _: out)
-    yield call
-    tc.backend(backend)
-    signal.signal(signal.SIGTERM, term)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Folder of a run that nobody disturbed, by its number of epochs; each is made once, to be copied."""
+
+    @cache
+    def whole(epochs=2):
+        folder = tmp_path_factory.mktemp("whole")
+        with pytest.MonkeyPatch.context() as patch, commands_without_pictures():
+            prepare(folder, patch)
+            assert exit_code(cv, *CV[1:-1], epochs, "--out", "out") == 0
+        return folder / "out"
+
+    return whole
 
 
 def start(name, *arguments):
@@ -64,26 +79,8 @@ def start(name, *arguments):
 
 
 def numbers(out):
-    """results.json without what a clock measured."""
-
-    def timeless(value):
-        if isinstance(value, dict):
-            clocks = ("seconds", "images_per_second")
-            return {key: timeless(item) for key, item in value.items() if key not in clocks}
-        return [timeless(item) for item in value] if isinstance(value, list) else value
-
-    return timeless(json.loads(Path(out, "results.json").read_text()))
-
-
-def content(path):
-    """A model's file without what a clock measured."""
-    info = tc.load_info(path)
-    del info["history"]["seconds"]
-    return info, {name: array.tobytes() for name, array in load_file(path).items()}
-
-
-def models(out):
-    return {path.name: content(path) for path in Path(out, "folds").glob("*.safetensors")}
+    """What lasts of results.json."""
+    return lasting(json.loads(Path(out, "results.json").read_text()))
 
 
 def interrupt_after(monkeypatch, batches, error=KeyboardInterrupt):
@@ -98,59 +95,73 @@ def interrupt_after(monkeypatch, batches, error=KeyboardInterrupt):
     monkeypatch.setattr("tinycnn.train.train_step", step_or_stop)
 
 
-def kill_at_random(name, arguments, rng):
+@pytest.fixture(scope="module")
+def forks():
+    """Where processes to be killed come from: one that has imported almost everything is forked each time."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        pytest.skip("this system has no fork")
+    context = multiprocessing.get_context("forkserver")
+    own = [f"fer_demo.{name}" for name in ("distillation", "jobs", "record")]
+    context.set_forkserver_preload([*own, "scipy.stats", "sklearn.metrics"])  # which commands import late
+    return context
+
+
+def kill_at_random(forks, name, arguments, rng):
     """Start a command, kill it soon or after a few checkpoints, and return its exit code."""
-    process = start(name, *arguments, "--checkpoint-every", 0, "--resume")
+    module = f"fer_demo.{name}"
+    process = forks.Process(target=runpy.run_module, args=(module, None, "__main__"))
+    with pytest.MonkeyPatch.context() as patch:
+        options = [*arguments, "--checkpoint-every", 0, "--resume"]
+        patch.setattr(sys, "argv", [module, *map(str, options)])  # which the new process gets as its own
+        process.start()
     if rng.random() < 0.2:
-        time.sleep(rng.uniform(0, 1))
+        time.sleep(rng.uniform(0, 0.2))
     else:
         seen, enough = set(), rng.integers(2, 5)
-        while process.poll() is None and len(seen) < enough:
+        while process.is_alive() and len(seen) < enough:
             with suppress(FileNotFoundError):  # between two renamings
                 seen |= {(file.name, file.stat().st_mtime_ns) for file in Path().glob("**/*.checkpoint")}
             time.sleep(0.002)
         time.sleep(rng.uniform(0, 0.02))
     process.kill()
-    process.communicate()
-    return process.returncode
+    process.join()
+    return process.exitcode
 
 
-def test_killed_at_20_random_moments_the_end_is_the_same(call):
+def test_killed_at_20_random_moments_the_end_is_the_same(call, forks, whole):
     """One run, killed again and again, in a process of its own each time."""
-    arguments = [*CV[1:-1], 7, "--out"]
-    assert call("cv", *arguments, "whole")[0] == 0
+    arguments = [*CV[1:-1], 10, "--out", "parts"]
     rng = np.random.default_rng(0)
-    codes = [kill_at_random("cv", [*arguments, "parts"], rng) for _ in range(KILLS)]
+    codes = [kill_at_random(forks, "cv", arguments, rng) for _ in range(KILLS)]
     assert codes == [-signal.SIGKILL] * KILLS  # none had come to its end before
-    code, _, error = call("cv", *arguments, "parts", "--resume")
+    code, _, error = call("cv", *arguments, "--resume")
     assert code == 0, error
-    assert numbers("parts") == numbers("whole")
-    assert models("parts") == models("whole")
+    assert numbers("parts") == numbers(whole(10))
+    assert models("parts") == models(whole(10))
     left = {file.name for file in Path("parts", "folds").iterdir()}
     assert left == {f"mini_xception-{fold}.{kind}" for fold in (1, 2) for kind in ("safetensors", "result")}
 
 
-def test_training_killed_at_random_moments_ends_with_the_same_file(call):
-    arguments = [*TRAIN[1:], "--out"]
+def test_training_killed_at_random_moments_ends_with_the_same_file(call, forks):
+    arguments = [*TRAIN[1:], "--epochs", 8, "--out"]
     assert call("train", *arguments, "whole.safetensors")[0] == 0
     rng = np.random.default_rng(1)
     for _ in range(3):
-        assert kill_at_random("train", [*arguments, "parts.safetensors"], rng) == -signal.SIGKILL
+        assert kill_at_random(forks, "train", [*arguments, "parts.safetensors"], rng) == -signal.SIGKILL
     assert call("train", *arguments, "parts.safetensors", "--resume")[0] == 0
     assert content("parts.safetensors") == content("whole.safetensors")
     assert not list(Path().glob("*checkpoint*"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_saves_shows_and_says_how_to_go_on(call, number):
+def test_ctrl_c_saves_shows_and_says_how_to_go_on(call, whole, number):
     arguments = [*CV[1:-1], 3, "--out"]
-    assert call("cv", *arguments, "whole")[0] == 0
     process = start("cv", *arguments, "parts")
     while not Path("parts/folds/mini_xception-2.checkpoint").exists():
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     process.send_signal(number)
-    output, error = process.communicate(timeout=60)
+    output, error = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "Traceback" not in error
     assert "mini_xception, 1 of 2 folds of faces.csv" in output
@@ -162,8 +173,8 @@ def test_ctrl_c_saves_shows_and_says_how_to_go_on(call, number):
     code, output, _ = call("cv", *command[3:])
     assert code == 0
     assert "fold 1/2" in output
-    assert numbers("parts") == numbers("whole")
-    assert models("parts") == models("whole")
+    assert numbers("parts") == numbers(whole(3))
+    assert models("parts") == models(whole(3))
 
 
 def test_ctrl_c_before_the_training_has_begun(call, monkeypatch):
@@ -232,8 +243,8 @@ def test_train_with_other_options_is_refused(call, monkeypatch):
     assert "epochs was 2, is 1" in error
 
 
-def test_a_new_run_takes_the_place_of_a_finished_one(call):
-    assert call(*CV, "--out", "out")[0] == 0
+def test_a_new_run_takes_the_place_of_a_finished_one(call, whole):
+    shutil.copytree(whole(), "out")
     first = models("out")
     Path("out/folds/mini_xception-9.result").touch()
     Path("out/folds/my notes.txt").touch()
@@ -244,9 +255,8 @@ def test_a_new_run_takes_the_place_of_a_finished_one(call):
     assert Path("out/folds/my notes.txt").exists()
 
 
-def test_a_damaged_record_is_named_and_its_folds_are_not_lost(call, monkeypatch):
-    assert call(*CV, "--out", "out")[0] == 0
-    whole = numbers("out")
+def test_a_damaged_record_is_named_and_its_folds_are_not_lost(call, monkeypatch, whole):
+    shutil.copytree(whole(), "out")
     path = Path("out/results.json")
     path.write_bytes(path.read_bytes()[:-20])
     code, _, error = call(*CV, "--out", "out", "--resume")
@@ -255,25 +265,23 @@ def test_a_damaged_record_is_named_and_its_folds_are_not_lost(call, monkeypatch)
     path.unlink()
     interrupt_after(monkeypatch, 0, AssertionError("a finished fold was trained again"))
     assert call(*CV, "--out", "out", "--resume")[0] == 0
-    assert numbers("out") == whole
+    assert numbers("out") == numbers(whole())
 
 
 @pytest.mark.filterwarnings("default::tinycnn.CheckpointWarning")
-def test_a_damaged_fold_is_named_and_trained_again(call):
-    assert call(*CV, "--out", "out")[0] == 0
-    whole = numbers("out")
+def test_a_damaged_fold_is_named_and_trained_again(call, whole):
+    shutil.copytree(whole(), "out")
     result = Path("out/folds/mini_xception-2.result")
     result.write_bytes(result.read_bytes()[:-1])
     code, _, error = call(*CV, "--out", "out", "--resume")
     assert code == 0
     assert "mini_xception-2.result is damaged" in error
     assert "training this fold again" in error
-    assert numbers("out") == whole
+    assert numbers("out") == numbers(whole())
 
 
 @pytest.mark.filterwarnings("default::tinycnn.CheckpointWarning")
-def test_a_damaged_checkpoint_is_named_and_the_one_before_used(call, monkeypatch):
-    assert call(*CV, "--out", "whole")[0] == 0
+def test_a_damaged_checkpoint_is_named_and_the_one_before_used(call, monkeypatch, whole):
     with monkeypatch.context() as patch:
         interrupt_after(patch, 3)
         assert call(*CV, "--checkpoint-every", 0, "--out", "out")[0] == 130
@@ -283,12 +291,10 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(call, monkeypatch
     assert code == 0
     assert error.startswith("Warning: ")
     assert "mini_xception-1.checkpoint is damaged" in error
-    assert models("out") == models("whole")
+    assert models("out") == models(whole())
 
 
-def test_a_run_that_cannot_write_its_results_says_so_and_goes_on_later(call, monkeypatch):
-    assert call(*CV, "--out", "whole")[0] == 0
-
+def test_a_run_that_cannot_write_its_results_says_so_and_goes_on_later(call, monkeypatch, whole):
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -298,7 +304,7 @@ def test_a_run_that_cannot_write_its_results_says_so_and_goes_on_later(call, mon
     assert code == 2
     assert "No space left on device" in error
     assert call(*CV, "--out", "out", "--resume")[0] == 0
-    assert numbers("out") == numbers("whole")
+    assert numbers("out") == numbers(whole())
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # from NumPy in threads
@@ -329,10 +335,9 @@ def test_a_model_has_all_that_is_needed_to_use_it(call):
     assert tc.load("new/model.safetensors").predict(np.zeros((1, 48, 48, 1), np.float32)).shape == (1, 7)
 
 
-def test_cv_keeps_a_model_for_every_fold_and_says_what_it_came_from(call):
-    assert call(*CV, "--out", "out")[0] == 0
-    results = report.read_results(Path("out/results.json"))
-    info = tc.load_info("out/folds/mini_xception-2.safetensors")
+def test_cv_keeps_a_model_for_every_fold_and_says_what_it_came_from(whole):
+    results = report.read_results(whole() / "results.json")
+    info = tc.load_info(whole() / "folds/mini_xception-2.safetensors")
     assert info["metrics"]["accuracy"] == results["models"]["mini_xception"]["accuracy"]["folds"][1]
     assert results["finished"] is True
     assert results["protocol"]["seed"] == 0
@@ -361,8 +366,8 @@ def test_mistakes_get_one_message_and_exit_code_2(call, arguments, message):
 
 @pytest.mark.parametrize("name", PAPERS)
 def test_same_bits_whatever_the_threads(backend, name, tmp_path):
-    faces, protocol = synthetic_faces(28), Protocol(folds=2, epochs=1, batch_size=7)
-    indices = np.arange(20), np.arange(20, 28)
+    faces, protocol = synthetic_faces(18), Protocol(folds=2, epochs=1, batch_size=7)
+    indices = np.arange(12), np.arange(12, 18)
     before, contents = tc.get_threads(), []
     try:
         for threads in (1, 2, 3):
