@@ -28,7 +28,7 @@ def product(
     lanes = 64 // c.itemsize
     a_steps = np.uintp(a_run), np.uintp(a_row), np.uintp(a_term)
     b_steps = np.uintp(b_run), np.uintp(b_term)
-    lengths = np.uintp(runs), np.uintp(depth)
+    c_step, lengths = np.uintp(c_row), (np.uintp(runs), np.uintp(depth))
     j = 0
     while j < columns:
         # The widest vector that fits, and eight rows of sums in registers; or single sums.
@@ -42,23 +42,10 @@ def product(
             c_here = np.uintp(c_at + i * c_row + j)
             tile = width > 1 and i + height <= rows
             if tile and width == lanes:
-                _eight_rows(
-                    a, a_here, a_steps, b, b_here, b_steps, c, c_here, np.uintp(c_row), lengths, add, zeros(c)
-                )
+                _eight_rows(a, a_here, a_steps, b, b_here, b_steps, c, c_here, c_step, lengths, add, zeros(c))
             elif tile:
                 _eight_rows(
-                    a,
-                    a_here,
-                    a_steps,
-                    b,
-                    b_here,
-                    b_steps,
-                    c,
-                    c_here,
-                    np.uintp(c_row),
-                    lengths,
-                    add,
-                    half_zeros(c),
+                    a, a_here, a_steps, b, b_here, b_steps, c, c_here, c_step, lengths, add, half_zeros(c)
                 )
             elif width > 1:
                 for half in range(0, width, lanes // 2):
