@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
@@ -108,7 +109,13 @@ def thread_variables(threads: int) -> dict[str, str]:
 def measure(contenders: Mapping[str, Contender], rounds: int, turn: float) -> dict[str, Rounds]:
     """Start every contender, let them take turns (see `take_turns`), and end them."""
     with ExitStack() as stack:
-        workers = {name: stack.enter_context(Worker(contender)) for name, contender in contenders.items()}
+        with ThreadPoolExecutor(
+            len(contenders)
+        ) as pool:  # all start at once: most of that time goes into imports
+            started = pool.map(Worker, contenders.values())
+            workers = {
+                name: stack.enter_context(worker) for name, worker in zip(contenders, started, strict=True)
+            }
         return take_turns(workers, rounds, turn)
 
 
