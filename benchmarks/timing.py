@@ -109,13 +109,9 @@ def thread_variables(threads: int) -> dict[str, str]:
 def measure(contenders: Mapping[str, Contender], rounds: int, turn: float) -> dict[str, Rounds]:
     """Start every contender, let them take turns (see `take_turns`), and end them."""
     with ExitStack() as stack:
-        with ThreadPoolExecutor(
-            len(contenders)
-        ) as pool:  # all start at once: most of that time goes into imports
-            started = pool.map(Worker, contenders.values())
-            workers = {
-                name: stack.enter_context(worker) for name, worker in zip(contenders, started, strict=True)
-            }
+        with ThreadPoolExecutor(len(contenders)) as pool:  # at once: most of a start is imports
+            started = dict(zip(contenders, pool.map(Worker, contenders.values()), strict=True))
+        workers = {name: stack.enter_context(worker) for name, worker in started.items()}
         return take_turns(workers, rounds, turn)
 
 

@@ -43,11 +43,10 @@ def product(
             operands = a, a_here, a_steps, b, b_here, b_steps, c, c_here
             if width == 1:
                 _single(*operands, lengths, add)
+            elif height == 8 and width == lanes:
+                _eight_rows(*operands, c_step, lengths, add, zeros(c))
             elif height == 8:
-                if width == lanes:
-                    _eight_rows(*operands, c_step, lengths, add, zeros(c))
-                else:
-                    _eight_rows(*operands, c_step, lengths, add, half_zeros(c))
+                _eight_rows(*operands, c_step, lengths, add, half_zeros(c))
             elif width == lanes:
                 _few_rows(*operands, c_step, height, lengths, add, zeros(c))
             else:
