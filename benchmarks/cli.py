@@ -55,8 +55,12 @@ TOO_BUSY = 0.05
 Case = dict[str, Any]
 MODELS = [Model.mini_xception]
 BATCHES = [64]
-#: Packages that a peer needs: ONNX Runtime runs what PyTorch exports.
-NEEDS = {"torch": ("torch",), "onnxruntime": ("onnxruntime", "onnx", "torch")}
+#: Packages that a peer needs: ONNX Runtime and OpenCV run what PyTorch exports.
+NEEDS = {
+    "torch": ("torch",),
+    "onnxruntime": ("onnxruntime", "onnx", "torch"),
+    "opencv": ("cv2", "onnx", "torch"),
+}
 
 
 def cases(models: Iterable[Model], batches: Iterable[int]) -> list[Case]:

@@ -1,4 +1,4 @@
-"""Inference: milliseconds of one call, ours in two ways, beside ONNX Runtime and PyTorch.
+"""Inference: milliseconds of one call, ours in two ways, beside ONNX Runtime, OpenCV and PyTorch.
 
 Ours are `compile_for_inference(model)(x)` and the plain `model.predict(x)`. Run as ``python -m
 benchmarks.inference``. The last line is one JSON object; `benchmarks/README.md` explains its keys.
@@ -20,6 +20,7 @@ COLUMNS = {
     "predict": "predict_ms_median",
     "torch": "torch_ms_median",
     "onnx\nruntime": "onnxruntime_ms_median",
+    "opencv": "opencv_ms_median",
     "ratio": "ratio",
     "predict\nratio": "predict_ratio",
     "of\nsgemm": "share_of_sgemm",
@@ -31,10 +32,11 @@ class Peer(StrEnum):
 
     torch = "torch"
     onnxruntime = "onnxruntime"
+    opencv = "opencv"
     none = "none"
 
 
-PEERS = [Peer.torch, Peer.onnxruntime]
+PEERS = [Peer.torch, Peer.onnxruntime, Peer.opencv]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -52,7 +54,7 @@ def main(
     turn: cli.Turn = 0.5,
     save: cli.JsonFile = None,
 ) -> None:
-    """Compare the speed of inference with PyTorch's and ONNX Runtime's."""
+    """Compare the speed of inference with PyTorch's, ONNX Runtime's and OpenCV's."""
     found = cli.installed(peers)
     rows = []
     for case in cli.cases(models, batches):

@@ -1,12 +1,13 @@
-"""The same two networks in PyTorch, run as its users run them, and exported to ONNX Runtime.
+"""The same two networks in PyTorch, run as its users run them, and exported to ONNX Runtime and OpenCV.
 
-Both are optional: install them in an environment of their own, see `benchmarks/README.md`. PyTorch takes the
+All are optional: install them in an environment of their own, see `benchmarks/README.md`. PyTorch takes the
 number of threads from the environment variable OMP_NUM_THREADS.
 """
 
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -115,16 +116,39 @@ def torch_inference(model: str, batch: int) -> Callable[[], object]:
 
 
 def onnxruntime_inference(model: str, batch: int) -> Callable[[], object]:
-    """Return a call of ONNX Runtime on one batch, with the PyTorch model exported by opset 17."""
+    """Return a call of ONNX Runtime on one batch, with the exported model."""
     import onnxruntime  # not at the top: PyTorch can be measured without it
 
     x = faces(batch)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    with exported(model, x) as path:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    feed = {session.get_inputs()[0].name: x.numpy()}
+    return lambda: session.run(None, feed)
+
+
+def opencv_inference(model: str, batch: int) -> Callable[[], object]:
+    """Return a call of OpenCV's DNN module on one batch, with the exported model."""
+    import cv2
+
+    cv2.setNumThreads(torch.get_num_threads())
+    x = faces(batch)
+    with exported(model, x) as path:
+        net = cv2.dnn.readNetFromONNX(path)
+
+    def call() -> None:
+        net.setInput(x.numpy())
+        net.forward()
+
+    return call
+
+
+@contextmanager
+def exported(model: str, x: torch.Tensor) -> Iterator[str]:
+    """Have the PyTorch model in an ONNX file, by opset 17, within the block."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of the exporter that needs no further packages
         path = str(Path(folder, "model.onnx"))
         torch.onnx.export(network(model).eval(), (x,), path, dynamo=False, opset_version=17)
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    feed = {session.get_inputs()[0].name: x.numpy()}
-    return lambda: session.run(None, feed)
+        yield path

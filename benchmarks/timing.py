@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
@@ -108,7 +109,9 @@ def thread_variables(threads: int) -> dict[str, str]:
 def measure(contenders: Mapping[str, Contender], rounds: int, turn: float) -> dict[str, Rounds]:
     """Start every contender, let them take turns (see `take_turns`), and end them."""
     with ExitStack() as stack:
-        workers = {name: stack.enter_context(Worker(contender)) for name, contender in contenders.items()}
+        with ThreadPoolExecutor(len(contenders)) as pool:  # at once: most of a start is imports
+            started = dict(zip(contenders, pool.map(Worker, contenders.values()), strict=True))
+        workers = {name: stack.enter_context(worker) for name, worker in started.items()}
         return take_turns(workers, rounds, turn)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from tinycnn.kernels.deferred import Deferred, Gradient, Input, Pooled
 from tinycnn.kernels.jit import image as in_cache
 from tinycnn.kernels.jit.compile import compiled
+from tinycnn.kernels.jit.fused_sizes import period
 from tinycnn.kernels.jit.pool_image import max_pool_image
 from tinycnn.kernels.jit.team import CHUNKS, begin, claim, done, finish, share_call
 from tinycnn.kernels.memory import empty
@@ -48,31 +49,31 @@ def finished(x: Deferred, other: Input | None = None) -> np.ndarray:
     y = empty(x.z.shape, x.z.dtype)
     first = Source.of(x)
     second = first if other is None else Source.of(other)
-    arguments = (first, second, int(other is not None), y.reshape(-1), *y.shape)
-    row = y.shape[2] * y.shape[3]
-    share_call(_finish, arguments, (4 * row, y.dtype), chunk_count(len(y)), y.size)
+    every = period(y.shape[3])
+    arguments = (first, second, int(other is not None), y.reshape(-1), *y.shape, every)
+    share_call(_finish, arguments, (4 * every, y.dtype), chunk_count(len(y)), y.size)
     return y
 
 
 @compiled
-def _finish(x, other, add, y, n, h, w, c, memory, queue, ticket, member):
+def _finish(x, other, add, y, n, h, w, c, every, memory, queue, ticket, member):
     row = w * c
     begin(queue, ticket)
-    scale, shift, other_scale, other_shift = np.int64(0), row, 2 * row, 3 * row
-    in_cache.along_row(x.scale, memory, scale, row)
-    in_cache.along_row(x.shift, memory, shift, row)
-    in_cache.along_row(other.scale, memory, other_scale, row)
-    in_cache.along_row(other.shift, memory, other_shift, row)
+    scale, shift, other_scale, other_shift = np.int64(0), every, 2 * every, 3 * every
+    in_cache.repeat(x.scale, memory, scale, every)
+    in_cache.repeat(x.shift, memory, shift, every)
+    in_cache.repeat(other.scale, memory, other_scale, every)
+    in_cache.repeat(other.shift, memory, other_shift, every)
     for turn in range(queue[CHUNKS]):
         chunk = claim(queue, member, turn)
         if chunk < 0:
             continue
         for image in range(chunk * n // queue[CHUNKS], (chunk + 1) * n // queue[CHUNKS]):
             at = image * h * row
-            in_cache.finish(x.z, at, memory, scale, shift, x.floor, h, row, y, at, row)
+            in_cache.finish(x.z, at, memory, scale, shift, x.floor, h, row, every, y, at, row)
             if add:
                 in_cache.add_finished(
-                    other.z, at, memory, other_scale, other_shift, other.floor, h, row, y, at
+                    other.z, at, memory, other_scale, other_shift, other.floor, h, row, every, y, at
                 )
         done(queue)
     finish(queue, ticket, member)
@@ -83,8 +84,10 @@ def gradient_of(x: Deferred, dy: np.ndarray) -> Gradient:
     n, h, w, c = dy.shape
     g = empty(dy.shape, dy.dtype) if x.relu else dy
     sums = empty((n, 2, c), dy.dtype)
-    arguments = (Source.of(x), int(x.relu), dy.reshape(-1), g.reshape(-1), sums.reshape(-1), n, h, w, c)
-    share_call(_gradient, arguments, ((h + 5) * w * c, dy.dtype), chunk_count(n), dy.size)
+    every = period(c)
+    flat = (dy.reshape(-1), g.reshape(-1), sums.reshape(-1))
+    arguments = (Source.of(x), int(x.relu), *flat, n, h, w, c, every)
+    share_call(_gradient, arguments, (h * w * c + 5 * every, dy.dtype), chunk_count(n), dy.size)
     return Gradient(g, *over_images(sums))
 
 
@@ -104,14 +107,14 @@ def _add_up(sums, total):
 
 
 @compiled
-def _gradient(x, relu, dy, g, sums, n, h, w, c, memory, queue, ticket, member):
+def _gradient(x, relu, dy, g, sums, n, h, w, c, every, memory, queue, ticket, member):
     row, image_at = w * c, np.int64(0)
     begin(queue, ticket)
-    totals, mean = h * row, (h + 2) * row
-    scale, shift = mean + row, mean + 2 * row
-    in_cache.along_row(x.mean, memory, mean, row)
-    in_cache.along_row(x.scale, memory, scale, row)
-    in_cache.along_row(x.shift, memory, shift, row)
+    totals, mean = h * row, h * row + 2 * every
+    scale, shift = mean + every, mean + 2 * every
+    in_cache.repeat(x.mean, memory, mean, every)
+    in_cache.repeat(x.scale, memory, scale, every)
+    in_cache.repeat(x.shift, memory, shift, every)
     for turn in range(queue[CHUNKS]):
         chunk = claim(queue, member, turn)
         if chunk < 0:
@@ -119,12 +122,12 @@ def _gradient(x, relu, dy, g, sums, n, h, w, c, memory, queue, ticket, member):
         for image in range(chunk * n // queue[CHUNKS], (chunk + 1) * n // queue[CHUNKS]):
             at = image * h * row
             if relu:
-                in_cache.finish(x.z, at, memory, scale, shift, x.floor, h, row, memory, image_at, row)
+                in_cache.finish(x.z, at, memory, scale, shift, x.floor, h, row, every, memory, image_at, row)
                 in_cache.mask(dy, at, memory, image_at, row, x.floor, h, row, g, at)
-            in_cache.clear(memory, totals, 2 * row)
-            in_cache.add_gradient_sums(g, at, x.z, at, h, row, memory, mean, totals, totals + row)
-            in_cache.fold(memory, totals, row, c, sums, 2 * image * c)
-            in_cache.fold(memory, totals + row, row, c, sums, 2 * image * c + c)
+            in_cache.clear(memory, totals, 2 * every)
+            in_cache.add_gradient_sums(g, at, x.z, at, h, row, every, memory, mean, totals, totals + every)
+            in_cache.fold(memory, totals, every, c, sums, 2 * image * c)
+            in_cache.fold(memory, totals + every, every, c, sums, 2 * image * c + c)
         done(queue)
     finish(queue, ticket, member)
 

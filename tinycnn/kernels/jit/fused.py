@@ -66,8 +66,8 @@ def _statistics(means, squares, count, mean, var):
 def _forward(x, g, at, taps, kernel, z, means, squares, n, memory, queue, ticket, member):
     begin(queue, ticket)
     in_cache.clear(memory, np.int64(0), at.scale)  # the padding stays zero
-    in_cache.along_row(x.scale, memory, at.scale, g.in_row)
-    in_cache.along_row(x.shift, memory, at.shift, g.in_row)
+    in_cache.repeat(x.scale, memory, at.scale, g.in_period)
+    in_cache.repeat(x.shift, memory, at.shift, g.in_period)
     for turn in range(queue[CHUNKS]):
         chunk = claim(queue, member, turn)
         if chunk < 0:
@@ -80,10 +80,12 @@ def _forward(x, g, at, taps, kernel, z, means, squares, n, memory, queue, ticket
                 seen = bring_input(x, g, at, memory, image, seen, start + rows)
                 _convolve(g, at, memory, taps, kernel, start, rows, z, there)
                 if start == 0:
-                    in_cache.centre(z, there, rows, g.out_row, g.o, memory, at.pivot)
-                in_cache.add_moments(z, there, rows, g.out_row, memory, at.pivot, at.sums, at.squares)
+                    in_cache.centre(z, there, rows, g.out_row, g.out_period, g.o, memory, at.pivot)
+                in_cache.add_moments(
+                    z, there, rows, g.out_row, g.out_period, memory, at.pivot, at.sums, at.squares
+                )
             in_cache.moments(
-                memory, at.pivot, at.sums, at.squares, g.out_row, g.o, g.oh * g.ow, means, squares,
+                memory, at.pivot, at.sums, at.squares, g.out_period, g.o, g.oh * g.ow, means, squares,
                 image * g.o,
             )  # fmt: skip
         done(queue)
@@ -101,8 +103,9 @@ def bring_input(x, g, at, memory, image, seen, stop):
     there = at.padded + (g.top + seen) * g.padded_row + g.left * g.c
     rows = wanted - seen
     in_cache.finish(
-        x.z, here, memory, at.scale, at.shift, x.floor, rows, g.in_row, memory, there, g.padded_row
-    )
+        x.z, here, memory, at.scale, at.shift, x.floor, rows, g.in_row, g.in_period,
+        memory, there, g.padded_row,
+    )  # fmt: skip
     return max(seen, wanted)
 
 

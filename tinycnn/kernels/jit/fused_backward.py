@@ -104,11 +104,10 @@ def _backward(
     begin(queue, ticket)
     zero = np.int64(0)
     in_cache.clear(memory, zero, at.end)  # the padding stays zero
-    for per_channel, there, row in (
-        (x.mean, at.mean, g.in_row), (x.scale, at.scale, g.in_row), (x.shift, at.shift, g.in_row),
-        (y.gain, at.gain, g.out_row), (y.slope, at.slope, g.out_row), (y.offset, at.offset, g.out_row),
-    ):  # fmt: skip
-        in_cache.along_row(per_channel, memory, there, row)
+    for per_channel, there in ((x.mean, at.mean), (x.scale, at.scale), (x.shift, at.shift)):
+        in_cache.repeat(per_channel, memory, there, g.in_period)
+    for per_channel, there in ((y.gain, at.gain), (y.slope, at.slope), (y.offset, at.offset)):
+        in_cache.repeat(per_channel, memory, there, g.out_period)
     for turn in range(queue[CHUNKS]):
         chunk = claim(queue, member, turn)
         if chunk < 0:
@@ -128,8 +127,8 @@ def _backward(
                     _input_gradient(g, at, memory, turned_taps, turned, start, stop - start, left, ready)
                     _hand_on(x, g, at, memory, extra, wanted, image, left, ready, dx)
                     left = ready
-            in_cache.fold(memory, at.sums, g.in_row, g.c, sums, 2 * image * g.c)
-            in_cache.fold(memory, at.squares, g.in_row, g.c, sums, (2 * image + 1) * g.c)
+            in_cache.fold(memory, at.sums, g.in_period, g.c, sums, 2 * image * g.c)
+            in_cache.fold(memory, at.squares, g.in_period, g.c, sums, (2 * image + 1) * g.c)
         done(queue)
     finish(queue, ticket, member)
 
@@ -152,7 +151,7 @@ def _bring_gradient(y, g, at, memory, image, spread, start, stop):
     to, to_row = _dz(g, at, start)
     in_cache.norm_gradient(
         source, source_at, y.z, there, memory, at.gain, at.slope, at.offset, stop - start, g.out_row,
-        memory, to, to_row,
+        g.out_period, memory, to, to_row,
     )  # fmt: skip
     return spread
 
@@ -246,5 +245,5 @@ def _hand_on(x, g, at, memory, extra, wanted, image, left, ready, dx):
         in_cache.mask(memory, at.dx, memory, inside, g.padded_row, x.floor, rows, g.in_row, dx, there)
     if wanted == DEFERRED:
         in_cache.add_gradient_sums(
-            dx, there, x.z, there, rows, g.in_row, memory, at.mean, at.sums, at.squares
+            dx, there, x.z, there, rows, g.in_row, g.in_period, memory, at.mean, at.sums, at.squares
         )

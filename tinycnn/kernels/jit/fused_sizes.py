@@ -1,5 +1,6 @@
 """The sizes that fused kernels work with, and where in a thread's memory each part of their work lies."""
 
+import math
 from functools import cache
 from typing import NamedTuple
 
@@ -7,6 +8,13 @@ from tinycnn.kernels.padding import Pad, Pair, output_size
 
 #: Pixels in a band: enough to fill the registers of a product, few enough for the nearest cache.
 BAND = 48
+#: Elements in a vector of float32, and in two of float64.
+LANES = 16
+
+
+def period(channels: int) -> int:
+    """Return how often per-channel numbers must be repeated to fill whole vectors, in elements."""
+    return math.lcm(channels, LANES)
 
 
 class Geometry(NamedTuple):
@@ -32,6 +40,8 @@ class Geometry(NamedTuple):
     in_row: int  # elements in a row of the input, and of the input with its padding
     padded_row: int
     out_row: int  # elements in a row of the output
+    in_period: int  # elements after which the input's per-channel numbers repeat in whole vectors
+    out_period: int
     inner: int  # channels of the gradient that a window slides over in the backward pass, and a row of it
     around_row: int
 
@@ -55,6 +65,8 @@ def geometry(
         in_row=w * c,
         padded_row=(w + left + right) * c,
         out_row=ow * o,
+        in_period=period(c),
+        out_period=period(o),
         inner=inner,
         around_row=(w + kw - 1) * inner,
     )
@@ -64,18 +76,18 @@ class Layout(NamedTuple):
     """Where in a thread's scratch memory each part of the work on one image begins, in elements."""
 
     padded: int  # the finished input with its padding: (H + padding, W + padding, C)
-    scale: int  # this and the next, of the map that finishes the input, along a row of it
+    scale: int  # this and the next, of the map that finishes the input: a period
     shift: int
     between: int  # of a separable convolution: a band of what the depthwise half gives, (band, OW, C)
-    pivot: int  # a row that is subtracted before summing, and two rows of sums
+    pivot: int  # a period that is subtracted before summing, and two periods of sums
     sums: int
     squares: int
     spread: int  # an output gradient that comes pooled, at its places: (OH, OW, O)
     dz: int  # a band of the output's gradient where no window slides over it, (band, OW, O)
     around: int  # the gradient that a window slides over, with zeros wherever it reaches over the edge
     dx: int  # the rows of the input's gradient that a band completes
-    mean: int  # of the input, along a row of it
-    gain: int  # this and the next two, of the map that finishes the output's gradient, along a row of it
+    mean: int  # of the input: a period
+    gain: int  # this and the next two, of the map that finishes the output's gradient: a period
     slope: int
     offset: int
     end: int
@@ -84,21 +96,19 @@ class Layout(NamedTuple):
 @cache
 def layout(g: Geometry, backward: bool) -> Layout:
     """Lay out the parts one after another; a forward pass needs only the first ones."""
-    row = max(g.out_row, g.in_row)
+    sums = max(g.out_period, g.in_period)
     sizes = [
         (g.h + g.top + g.bottom) * g.padded_row,
-        g.in_row,
-        g.in_row,
+        g.in_period,
+        g.in_period,
         g.separable * g.band * g.ow * g.c,
-        row,
-        row,
-        row,
+        *[sums] * 3,
         backward * g.oh * g.out_row,
         backward * g.band * g.out_row,
         backward * (g.h + g.kh - 1) * g.around_row,
         backward * (g.band * g.sh + g.kh + g.sh) * g.in_row,
-        backward * g.in_row,
-        *[backward * g.out_row] * 3,
+        backward * g.in_period,
+        *[backward * g.out_period] * 3,
     ]
     starts = [0]
     for size in sizes:

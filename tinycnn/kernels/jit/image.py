@@ -1,94 +1,118 @@
 """What fused kernels do to a few rows of an image in cache: flat arrays, an offset for each, one loop.
 
-`row` is the length of a row of pixels, W*C. Per-channel numbers lie in `memory`, repeated along such a row by
-`along_row`, so that every inner loop runs over neighbours, however few channels there are. The `np.uintp`
-tell the compiler that no index is negative: Python's counting from the end would keep it from using SIMD.
+`row` is the length of a row of pixels, W*C. Per-channel numbers lie in `memory`, repeated by `repeat` until
+they fill whole vectors: `period` elements. Loops keep a vector of each in registers while they stride from
+period to period, however few channels there are; what a row holds beyond its last whole vector goes number by
+number. The `np.uintp` tell the compiler that no index is negative: Python's counting from the end would keep
+it from using SIMD.
 """
 
 import numpy as np
 
 from tinycnn.kernels.jit.compile import part, shared
+from tinycnn.kernels.jit.simd import choose, fill, fma, load, store, wins, zeros
 
 
 @part
-def along_row(per_channel, memory, at, row):
-    """Repeat (C,) numbers along a row: set memory[at + k] for k < row."""
+def repeat(per_channel, memory, at, period):
+    """Repeat (C,) numbers: set memory[at + k] for k < period."""
     shared()
     channels = per_channel.size
-    for pixel in range(at, at + row, channels):
+    for pixel in range(at, at + period, channels):
         for c in range(channels):
             memory[pixel + c] = per_channel[c]
 
 
 @part
-def finish(z, z_at, memory, scale, shift, floor, rows, row, out, out_at, out_row):
+def finish(z, z_at, memory, scale, shift, floor, rows, row, period, out, out_at, out_row):
     """Write max(z * scale + shift, floor) row by row: normalisation and ReLU on the way into cache."""
     shared()
+    bottom, end = fill(floor, zeros(z)), np.uintp(row)
+    step, lanes = np.uintp(period), np.uintp(64 // z.itemsize)
     for i in range(rows):
         here, there = np.uintp(z_at + i * row), np.uintp(out_at + i * out_row)
-        factor, term = np.uintp(scale), np.uintp(shift)
-        for k in range(np.uintp(row)):
-            value = z[here + k] * memory[factor + k] + memory[term + k]
+        for c in range(np.uintp(0), step, lanes):
+            factor, term = (
+                load(memory, np.uintp(scale) + c, bottom),
+                load(memory, np.uintp(shift) + c, bottom),
+            )
+            for k in range(c, end - end % lanes, step):
+                value = fma(load(z, here + k, bottom), factor, term)
+                store(out, there + k, choose(wins(value, bottom), value, bottom))
+        for k in range(end - end % lanes, end):
+            value = z[here + k] * memory[np.uintp(scale) + k % step] + memory[np.uintp(shift) + k % step]
             out[there + k] = floor if value <= floor else value  # NaN stays NaN
 
 
 @part
-def add_finished(z, z_at, memory, scale, shift, floor, rows, row, out, out_at):
+def add_finished(z, z_at, memory, scale, shift, floor, rows, row, period, out, out_at):
     """Add max(z * scale + shift, floor), row by row."""
     shared()
     for i in range(rows):
-        here, there = np.uintp(z_at + i * row), np.uintp(out_at + i * row)
-        factor, term = np.uintp(scale), np.uintp(shift)
-        for k in range(np.uintp(row)):
-            value = z[here + k] * memory[factor + k] + memory[term + k]
-            out[there + k] += floor if value <= floor else value
+        for block in range(0, row, period):
+            here, there = np.uintp(z_at + i * row + block), np.uintp(out_at + i * row + block)
+            factor, term = np.uintp(scale), np.uintp(shift)
+            for k in range(np.uintp(min(period, row - block))):
+                value = z[here + k] * memory[factor + k] + memory[term + k]
+                out[there + k] += floor if value <= floor else value
 
 
 @part
-def centre(z, z_at, rows, row, channels, memory, pivot):
-    """Set a row at `pivot` to each channel's mean over some rows: a number near the whole image's mean."""
+def centre(z, z_at, rows, row, period, channels, memory, pivot):
+    """Set a period at `pivot` to each channel's mean over some rows: a number near the whole image's mean."""
     shared()
-    clear(memory, pivot, row)
+    clear(memory, pivot, period)
     for i in range(rows):
-        here, there = np.uintp(z_at + i * row), np.uintp(pivot)
-        for k in range(np.uintp(row)):
-            memory[there + k] += z[here + k]
-    for pixel in range(pivot + channels, pivot + row, channels):
+        for block in range(0, row, period):
+            here, there = np.uintp(z_at + i * row + block), np.uintp(pivot)
+            for k in range(np.uintp(min(period, row - block))):
+                memory[there + k] += z[here + k]
+    for pixel in range(pivot + channels, pivot + period, channels):
         here, there = np.uintp(pixel), np.uintp(pivot)
         for c in range(np.uintp(channels)):
             memory[there + c] += memory[here + c]
     share = memory.dtype.type(1) / memory.dtype.type(rows * (row // channels))
     for c in range(pivot, pivot + channels):
         memory[c] *= share
-    for k in range(pivot + channels, pivot + row):
+    for k in range(pivot + channels, pivot + period):
         memory[k] = memory[k - channels]
 
 
 @part
-def add_moments(z, z_at, rows, row, memory, pivot, sums, squares):
-    """Add z - pivot, and its square, to rows of sums.
+def add_moments(z, z_at, rows, row, period, memory, pivot, sums, squares):
+    """Add z - pivot, and its square, to sums over a period.
 
     Sums of z and of its square alone would lose all digits of a variance that is small beside the mean.
     """
     shared()
+    zero, end = zeros(z), np.uintp(row)
+    step, lanes = np.uintp(period), np.uintp(64 // z.itemsize)
+    one, minus = fill(z.dtype.type(1), zero), fill(z.dtype.type(-1), zero)
     for i in range(rows):
-        here, middle = np.uintp(z_at + i * row), np.uintp(pivot)
-        to_sums, to_squares = np.uintp(sums), np.uintp(squares)
-        for k in range(np.uintp(row)):
-            deviation = z[here + k] - memory[middle + k]
-            memory[to_sums + k] += deviation
-            memory[to_squares + k] += deviation * deviation
+        here = np.uintp(z_at + i * row)
+        for c in range(np.uintp(0), step, lanes):
+            middle = load(memory, np.uintp(pivot) + c, zero)
+            total, square = load(memory, np.uintp(sums) + c, zero), load(memory, np.uintp(squares) + c, zero)
+            for k in range(c, end - end % lanes, step):
+                deviation = fma(middle, minus, load(z, here + k, zero))
+                total, square = fma(deviation, one, total), fma(deviation, deviation, square)
+            store(memory, np.uintp(sums) + c, total)
+            store(memory, np.uintp(squares) + c, square)
+        for k in range(end - end % lanes, end):
+            deviation = z[here + k] - memory[np.uintp(pivot) + k % step]
+            memory[np.uintp(sums) + k % step] += deviation
+            memory[np.uintp(squares) + k % step] += deviation * deviation
 
 
 @part
-def moments(memory, pivot, sums, squares, row, channels, count, mean, variation, at):
+def moments(memory, pivot, sums, squares, period, channels, count, mean, variation, at):
     """From the sums over an image of `count` pixels set mean[at + c] and variation[at + c].
 
     The variation is the sum of squared deviations from the mean.
     """
     shared()
-    fold(memory, sums, row, channels, mean, at)
-    fold(memory, squares, row, channels, variation, at)
+    fold(memory, sums, period, channels, mean, at)
+    fold(memory, squares, period, channels, variation, at)
     for c in range(channels):
         mean_deviation = mean[at + c] / count
         variation[at + c] -= mean[at + c] * mean_deviation
@@ -104,11 +128,11 @@ def clear(array, at, length):
 
 
 @part
-def fold(memory, at, row, channels, out, out_at):
-    """Sum a row over its pixels: set out[out_at + c] for each channel c."""
+def fold(memory, at, period, channels, out, out_at):
+    """Sum a period over its pixels: set out[out_at + c] for each channel c."""
     shared()
     clear(out, out_at, channels)
-    for pixel in range(at, at + row, channels):
+    for pixel in range(at, at + period, channels):
         here, there = np.uintp(pixel), np.uintp(out_at)
         for c in range(np.uintp(channels)):
             out[there + c] += memory[here + c]
@@ -128,14 +152,30 @@ def scatter(g, winner, places, g_at, out_h, out_w, channels, stride_h, stride_w,
 
 
 @part
-def norm_gradient(g, g_at, z, z_at, memory, gain, slope, offset, rows, row, out, out_at, out_row):
+def norm_gradient(g, g_at, z, z_at, memory, gain, slope, offset, rows, row, period, out, out_at, out_row):
     """Write gain * g + slope * z + offset: batch norm's backward pass, on the way into cache."""
     shared()
+    zero, end = zeros(z), np.uintp(row)
+    step, lanes = np.uintp(period), np.uintp(64 // z.itemsize)
+    a_at, b_at, c_at = np.uintp(gain), np.uintp(slope), np.uintp(offset)
     for i in range(rows):
-        from_g, from_z = np.uintp(g_at + i * row), np.uintp(z_at + i * row)
-        a, b, c, there = np.uintp(gain), np.uintp(slope), np.uintp(offset), np.uintp(out_at + i * out_row)
-        for k in range(np.uintp(row)):
-            out[there + k] = memory[a + k] * g[from_g + k] + memory[b + k] * z[from_z + k] + memory[c + k]
+        from_g, from_z, there = (
+            np.uintp(g_at + i * row),
+            np.uintp(z_at + i * row),
+            np.uintp(out_at + i * out_row),
+        )
+        for at in range(np.uintp(0), step, lanes):
+            a, b, c = (
+                load(memory, a_at + at, zero),
+                load(memory, b_at + at, zero),
+                load(memory, c_at + at, zero),
+            )
+            for k in range(at, end - end % lanes, step):
+                store(out, there + k, fma(load(g, from_g + k, zero), a, fma(load(z, from_z + k, zero), b, c)))
+        for k in range(end - end % lanes, end):
+            at = k % step
+            value = memory[b_at + at] * z[from_z + k] + memory[c_at + at]
+            out[there + k] = memory[a_at + at] * g[from_g + k] + value
 
 
 @part
@@ -169,12 +209,24 @@ def mask(dx, dx_at, x, x_at, x_row, floor, rows, row, g, g_at):
 
 
 @part
-def add_gradient_sums(g, g_at, z, z_at, rows, row, memory, mean, first, second):
-    """Add g, and g * (z - mean), to rows of sums."""
+def add_gradient_sums(g, g_at, z, z_at, rows, row, period, memory, mean, first, second):
+    """Add g, and g * (z - mean), to sums over a period."""
     shared()
+    zero, end = zeros(z), np.uintp(row)
+    step, lanes = np.uintp(period), np.uintp(64 // z.itemsize)
+    one, minus = fill(z.dtype.type(1), zero), fill(z.dtype.type(-1), zero)
+    middle_at, to_g, to_gz = np.uintp(mean), np.uintp(first), np.uintp(second)
     for i in range(rows):
         here, there = np.uintp(g_at + i * row), np.uintp(z_at + i * row)
-        middle, to_g, to_gz = np.uintp(mean), np.uintp(first), np.uintp(second)
-        for k in range(np.uintp(row)):
-            memory[to_g + k] += g[here + k]
-            memory[to_gz + k] += g[here + k] * (z[there + k] - memory[middle + k])
+        for c in range(np.uintp(0), step, lanes):
+            middle = load(memory, middle_at + c, zero)
+            total, projection = load(memory, to_g + c, zero), load(memory, to_gz + c, zero)
+            for k in range(c, end - end % lanes, step):
+                dy = load(g, here + k, zero)
+                total = fma(dy, one, total)
+                projection = fma(dy, fma(middle, minus, load(z, there + k, zero)), projection)
+            store(memory, to_g + c, total)
+            store(memory, to_gz + c, projection)
+        for k in range(end - end % lanes, end):
+            memory[to_g + k % step] += g[here + k]
+            memory[to_gz + k % step] += g[here + k] * (z[there + k] - memory[middle_at + k % step])

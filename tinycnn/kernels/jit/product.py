@@ -28,70 +28,48 @@ def product(
     lanes = 64 // c.itemsize
     a_steps = np.uintp(a_run), np.uintp(a_row), np.uintp(a_term)
     b_steps = np.uintp(b_run), np.uintp(b_term)
-    lengths = np.uintp(runs), np.uintp(depth)
+    c_step, lengths = np.uintp(c_row), (np.uintp(runs), np.uintp(depth))
     j = 0
     while j < columns:
-        # The widest tile that fits: 4 rows of `lanes` sums in registers, 8 of half as many, or single sums.
+        # The widest vector that fits, and eight rows of sums in registers, at an end four; or single sums.
         width = lanes if j + lanes <= columns else lanes // 2 if j + lanes // 2 <= columns else 1
-        height = 4 if width == lanes else 8 if width > 1 else 1
         i = 0
         while i < rows:
-            if not add and i + height > rows >= height:
-                i = rows - height  # the last tile overlaps the one before: quicker than row by row
+            if not add and width > 1 and i + 8 > rows >= 8:
+                i = rows - 8  # the last tile overlaps the one before: quicker than a smaller one
+            height = 1 if width == 1 else 8 if i + 8 <= rows else min(4, rows - i)
             a_here, b_here = np.uintp(a_at + i * a_row), np.uintp(b_at + j)
             c_here = np.uintp(c_at + i * c_row + j)
-            tile = width > 1 and i + height <= rows
-            if tile and width == lanes:
-                _four_rows(a, a_here, a_steps, b, b_here, b_steps, c, c_here, np.uintp(c_row), lengths, add)
-            elif tile:
-                _eight_rows(a, a_here, a_steps, b, b_here, b_steps, c, c_here, np.uintp(c_row), lengths, add)
-            elif width > 1:
-                for half in range(0, width, lanes // 2):
-                    there = np.uintp(half)
-                    _row(a, a_here, a_steps, b, b_here + there, b_steps, c, c_here + there, lengths, add)
+            operands = a, a_here, a_steps, b, b_here, b_steps, c, c_here
+            if width == 1:
+                _single(*operands, lengths, add)
+            elif height == 8 and width == lanes:
+                _eight_rows(*operands, c_step, lengths, add, zeros(c))
+            elif height == 8:
+                _eight_rows(*operands, c_step, lengths, add, half_zeros(c))
+            elif width == lanes:
+                _few_rows(*operands, c_step, height, lengths, add, zeros(c))
             else:
-                _single(a, a_here, a_steps, b, b_here, b_steps, c, c_here, lengths, add)
-            i += height if tile else 1
+                _few_rows(*operands, c_step, height, lengths, add, half_zeros(c))
+            i += height
         j += width
 
 
 @part
-def _four_rows(a, a_at, a_steps, b, b_at, b_steps, c, c0, c_row, lengths, add):
-    c1, c2, c3 = c0 + c_row, c0 + c_row * np.uintp(2), c0 + c_row * np.uintp(3)
-    y0 = y1 = y2 = y3 = zeros(c)
-    if add:
-        y0, y1, y2, y3 = load(c, c0, y0), load(c, c1, y0), load(c, c2, y0), load(c, c3, y0)
-    r1 = a_steps[1]
-    r2, r3 = r1 + r1, r1 + r1 + r1
-    for run in range(lengths[0]):
-        at, b_here = a_at + run * a_steps[0], b_at + run * b_steps[0]
-        for _ in range(lengths[1]):
-            x = load(b, b_here, y0)
-            y0, y1 = fma(a[at], x, y0), fma(a[at + r1], x, y1)
-            y2, y3 = fma(a[at + r2], x, y2), fma(a[at + r3], x, y3)
-            at += a_steps[2]
-            b_here += b_steps[1]
-    store(c, c0, y0)
-    store(c, c1, y1)
-    store(c, c2, y2)
-    store(c, c3, y3)
-
-
-@part
-def _eight_rows(a, a_at, a_steps, b, b_at, b_steps, c, c0, c_row, lengths, add):
+def _eight_rows(a, a_at, a_steps, b, b_at, b_steps, c, c0, c_row, lengths, add, zero):
     c1, c2, c3, c4 = c0 + c_row, c0 + c_row * np.uintp(2), c0 + c_row * np.uintp(3), c0 + c_row * np.uintp(4)
     c5, c6, c7 = c4 + c_row, c4 + c_row * np.uintp(2), c4 + c_row * np.uintp(3)
-    y0 = y1 = y2 = y3 = y4 = y5 = y6 = y7 = half_zeros(c)
+    y0 = y1 = y2 = y3 = y4 = y5 = y6 = y7 = zero
     if add:
-        y0, y1, y2, y3 = load(c, c0, y0), load(c, c1, y0), load(c, c2, y0), load(c, c3, y0)
-        y4, y5, y6, y7 = load(c, c4, y0), load(c, c5, y0), load(c, c6, y0), load(c, c7, y0)
+        y0, y1, y2, y3 = load(c, c0, zero), load(c, c1, zero), load(c, c2, zero), load(c, c3, zero)
+        y4, y5, y6, y7 = load(c, c4, zero), load(c, c5, zero), load(c, c6, zero), load(c, c7, zero)
     r1 = a_steps[1]
     r2, r3 = r1 + r1, r1 + r1 + r1
     r4 = r2 + r2
     for run in range(lengths[0]):
         at, b_here = a_at + run * a_steps[0], b_at + run * b_steps[0]
         for _ in range(lengths[1]):
-            x, far = load(b, b_here, y0), at + r4
+            x, far = load(b, b_here, zero), at + r4
             y0, y1 = fma(a[at], x, y0), fma(a[at + r1], x, y1)
             y2, y3 = fma(a[at + r2], x, y2), fma(a[at + r3], x, y3)
             y4, y5 = fma(a[far], x, y4), fma(a[far + r1], x, y5)
@@ -109,17 +87,26 @@ def _eight_rows(a, a_at, a_steps, b, b_at, b_steps, c, c0, c_row, lengths, add):
 
 
 @part
-def _row(a, a_at, a_steps, b, b_at, b_steps, c, c_at, lengths, add):
-    y = half_zeros(c)
+def _few_rows(a, a_at, a_steps, b, b_at, b_steps, c, c0, c_row, rows, lengths, add, zero):
+    """Up to four rows; where there are fewer, the last is computed again, which costs no time."""
+    second, third, last = np.uintp(min(rows - 1, 1)), np.uintp(min(rows - 1, 2)), np.uintp(rows - 1)
+    r1, r2, r3 = second * a_steps[1], third * a_steps[1], last * a_steps[1]
+    c1, c2, c3 = c0 + second * c_row, c0 + third * c_row, c0 + last * c_row
+    y0 = y1 = y2 = y3 = zero
     if add:
-        y = load(c, c_at, y)
+        y0, y1, y2, y3 = load(c, c0, zero), load(c, c1, zero), load(c, c2, zero), load(c, c3, zero)
     for run in range(lengths[0]):
         at, b_here = a_at + run * a_steps[0], b_at + run * b_steps[0]
         for _ in range(lengths[1]):
-            y = fma(a[at], load(b, b_here, y), y)
+            x = load(b, b_here, zero)
+            y0, y1 = fma(a[at], x, y0), fma(a[at + r1], x, y1)
+            y2, y3 = fma(a[at + r2], x, y2), fma(a[at + r3], x, y3)
             at += a_steps[2]
             b_here += b_steps[1]
-    store(c, c_at, y)
+    store(c, c0, y0)
+    store(c, c1, y1)
+    store(c, c2, y2)
+    store(c, c3, y3)
 
 
 @part
