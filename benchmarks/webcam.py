@@ -8,7 +8,6 @@ line is one JSON object; `benchmarks/README.md` explains its keys.
 import resource
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -24,7 +23,7 @@ from fer_demo.data.faces import draw_face
 from fer_demo.detector import EmotionDetector
 from fer_demo.live.session import Session, Speed
 from fer_demo.live.sources import open_source
-from fer_demo.webcam import explain, live_detector
+from fer_demo.webcam import explainer, live_detector
 from tinycnn import set_threads
 
 COLUMNS = {
@@ -111,7 +110,7 @@ def row(video: Path, window: bool, rounds: int, weights: str) -> dict[str, Any]:
     """Go through the video and return the figures."""
     detector = EmotionDetector(weights, live_detector("haar"))
     screen = Nowhere() if window else None
-    session = Session(detector, screen, None, None, partial(explain, detector))
+    session = Session(detector, screen, None, None, explainer(detector))
     session.speed = record = Record()
     memory = 0
     for number in range(rounds + 1):

@@ -10,7 +10,7 @@ import numpy as np
 
 import tinycnn as tc
 from fer_demo.classifier import EmotionClassifier
-from fer_demo.data.dataset import EMOTIONS, IMAGE_SIZE
+from fer_demo.data.dataset import EMOTIONS, IMAGE_SIZE, display_name
 from fer_demo.data.images import Box, read_colour, square_around, to_grey
 from fer_demo.detection import FaceDetector
 from fer_demo.detection.cascades import CascadeDetector
@@ -203,7 +203,9 @@ def as_picture(image: str | Path | np.ndarray) -> np.ndarray:
     if isinstance(image, str | Path):
         read = read_colour(Path(image))
         if isinstance(read, str):
-            raise DataError(f"{image}: {read}; expected a picture, such as a PNG or JPEG file")
+            raise DataError(
+                f"{display_name(str(image))}: {read}; expected a picture, such as a PNG or JPEG file"
+            )
         return read
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         found = getattr(image, "dtype", type(image).__name__)

@@ -27,6 +27,8 @@ PICTURES = {
     ".pgm",
     ".ppm",
     ".avif",
+    ".heic",  # cannot be read, but shall not be passed over in silence
+    ".heif",
 }
 VIDEOS = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp"}
 
@@ -48,7 +50,7 @@ def find_media(paths: Iterable[Path]) -> list[Path]:
         elif path.is_file():
             found.append(path)
         else:
-            raise DataError(f"{display_name(str(path))}: no such file or folder")
+            raise DataError(f"{display_name(str(path))}: no such file or folder; expected photos or videos")
     if not found:
         names = ", ".join(display_name(str(path)) for path in paths)
         raise DataError(f"{names}: no picture or video in it; expected some, such as .jpg or .mp4")
@@ -79,7 +81,7 @@ def analyse(detector: EmotionDetector, path: Path, watch: Watch = lambda *_: Non
     Raises:
         DataError: it cannot be read; of a video that is cut short, all that is left was yielded before.
     """
-    name = display_name(str(path))
+    name = str(path).encode(errors="replace").decode()  # with line breaks and all: programs read it
     if not is_video(path):
         picture = as_picture(path)
         result = Result(name, None, None, detector.faces(picture))

@@ -9,12 +9,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fer_demo import cli
 from fer_demo.data.dataset import display_name
+from fer_demo.output import open_output
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,7 +67,7 @@ def main(
 
     from fer_demo.detection.choose import face_detector
     from fer_demo.detector import EmotionDetector
-    from fer_demo.errors import DataError
+    from fer_demo.errors import DataError, DeviceError
     from fer_demo.live.annotate import Annotator
     from fer_demo.media import analyse, find_media
 
@@ -85,9 +86,11 @@ def main(
             try:
                 for result in analyse(detector, path, partial(annotator.add, path=path)):
                     summary.add(result)
+                    if result.frame:
+                        bar.update(task, description=f"{summary.name}, {result.frame:,} frames")
                     for note in notes:
                         note(result)
-            except DataError as error:
+            except (DataError, DeviceError) as error:
                 faults.append(str(error))
             finally:
                 annotator.end()
@@ -139,7 +142,7 @@ Note = Callable[["Result"], object]
 
 @contextmanager
 def _json_to(path: Path) -> Iterator[Note]:
-    with _opened(path) as file:
+    with open_output(path) as file:
         yield lambda result: file.write(json.dumps(result.as_dict(), ensure_ascii=False) + "\n")
 
 
@@ -147,15 +150,10 @@ def _json_to(path: Path) -> Iterator[Note]:
 def _csv_to(path: Path) -> Iterator[Note]:
     from fer_demo.results import COLUMNS
 
-    with _opened(path) as file:
+    with open_output(path) as file:
         writer = csv_module.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         yield lambda result: writer.writerows(result.rows())
-
-
-def _opened(path: Path) -> TextIO:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("w", encoding="utf-8", newline="")
 
 
 def _print_table(summaries: list[Summary], console: "Console") -> None:

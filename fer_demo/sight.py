@@ -4,7 +4,11 @@ import numpy as np
 
 from fer_demo.classifier import EmotionClassifier
 from fer_demo.data.dataset import EMOTIONS, IMAGE_SIZE
-from tinycnn.explain import feature_maps, grad_cam
+from tinycnn.explain import feature_maps, resize
+from tinycnn.explain.cam import split, weigh
+from tinycnn.explain.twin import Twin, score_gradient
+from tinycnn.inference import compile_for_inference
+from tinycnn.kernels import one_thread_pool
 from tinycnn.layers import Conv2D, DepthwiseConv2D, Residual, SeparableConv2D, Sequential
 
 #: A block begins with one of these, and goes on with norms, ReLUs and pooling.
@@ -41,18 +45,31 @@ def block_maps(classifier: EmotionClassifier, face: np.ndarray) -> dict[str, np.
     return {name: _to_grey(outputs[path][0].transpose(2, 0, 1)) for name, path in blocks.items()}
 
 
-def evidence(classifier: EmotionClassifier, face: np.ndarray) -> np.ndarray:
-    """Return where in a face the evidence for each of `EMOTIONS` is, by Grad-CAM: uint8, (7, 48, 48).
-
-    All seven share one scale, from 0, none, to 255, the most that there is for any of them.
+class Evidence:
+    """Tells where in a face the evidence for each of `EMOTIONS` is, by Grad-CAM.
 
     Args:
         classifier: has the network.
-        face: uint8, (48, 48).
     """
-    seven = np.repeat(_input(classifier, face), len(EMOTIONS), axis=0)
-    heat = grad_cam(classifier.model, seven, np.array(classifier.columns), upsample=True)
-    return np.rint(heat * (255 / max(heat.max(), 1e-12))).astype(np.uint8)
+
+    def __init__(self, classifier: EmotionClassifier) -> None:
+        self._classifier = classifier
+        front, self._rest = split(classifier.model, (IMAGE_SIZE, IMAGE_SIZE, 1))
+        self._front = compile_for_inference(front)
+
+    def __call__(self, face: np.ndarray) -> np.ndarray:
+        """Return uint8, (7, 48, 48).
+
+        All seven share one scale, from 0, none, to 255, the most that there is for any of them.
+
+        Args:
+            face: uint8, (48, 48).
+        """
+        maps = np.repeat(self._front(_input(self._classifier, face)), len(EMOTIONS), axis=0)
+        with one_thread_pool():
+            gradients = score_gradient(Twin(self._rest), maps, np.array(self._classifier.columns))
+        heat = resize(weigh(maps, gradients), IMAGE_SIZE, IMAGE_SIZE)
+        return np.rint(heat * (255 / max(heat.max(), 1e-12))).astype(np.uint8)
 
 
 def _input(classifier: EmotionClassifier, face: np.ndarray) -> np.ndarray:

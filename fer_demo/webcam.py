@@ -3,8 +3,9 @@
 import signal
 import sys
 from contextlib import ExitStack
-from functools import partial
+from functools import cache
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,10 +15,10 @@ from fer_demo.errors import DeviceError
 from tinycnn.kernels.threads import get_threads
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from fer_demo.detection import FaceDetector
-    from fer_demo.detector import EmotionDetector, Face
+    from fer_demo.detector import EmotionDetector
+    from fer_demo.live.view import Explain
+    from fer_demo.sight import Evidence
 
 #: Frames are searched for faces at this size, and for faces of this share of their shorter side or more.
 SEARCHED, MIN_SIZE = 320, 0.15
@@ -69,6 +70,7 @@ def main(
         _list_cameras()
         return
     import cv2
+    import numpy as np
 
     from fer_demo.detector import EmotionDetector
     from fer_demo.live.log import Log
@@ -83,13 +85,16 @@ def main(
         screen = None if headless else Window()
         if screen is not None:
             stack.callback(screen.close)
+        detector = EmotionDetector(weights, live_detector(faces), unsure)
         log = None if csv is None else stack.enter_context(Log(csv))
         recorder = None if save is None else Recorder(save, opened.rate)
-        detector = EmotionDetector(weights, live_detector(faces), unsure)
-        session = Session(
-            detector, screen, recorder, log, partial(explain, detector), mirror, rate=opened.rate
-        )
-        print(f"{opened.name}: {opened.size[0]}x{opened.size[1]}; {'Ctrl-C' if headless else 'q'} ends it")
+        compiling = Thread(target=detector.classifier, args=[np.zeros((1, 48, 48, 1), np.uint8)])
+        if screen is not None:
+            compiling.start()
+        what = detector, screen, recorder, log, explainer(detector), mirror
+        session = Session(*what, rate=opened.rate, starting=compiling.is_alive)
+        how = "Ctrl-C" if headless else "q"
+        print(f"{opened.name}: {opened.size[0]}x{opened.size[1]}; {how} ends it", flush=True)
         try:
             session.run(opened, max_frames)
         except KeyboardInterrupt:
@@ -107,12 +112,17 @@ def live_detector(name: str) -> "FaceDetector":
     return face_detector(name, SEARCHED, MIN_SIZE, quick=True)
 
 
-def explain(detector: "EmotionDetector", face: "Face") -> "np.ndarray":
-    """See `fer_demo.live.view.Explain`; loaded when it is first asked for."""
+def explainer(detector: "EmotionDetector") -> "Explain":
+    """Return a `fer_demo.live.view.Explain`; what it needs is loaded when it is first asked."""
     from fer_demo.data.dataset import EMOTIONS
-    from fer_demo.sight import evidence
 
-    return evidence(detector.classifier, face.crop)[EMOTIONS.index(face.emotion)]
+    @cache
+    def evidence() -> "Evidence":
+        from fer_demo.sight import Evidence
+
+        return Evidence(detector.classifier)
+
+    return lambda face: evidence()(face.crop)[EMOTIONS.index(face.emotion)]
 
 
 def _list_cameras() -> None:

@@ -1,6 +1,7 @@
 """The one form in which every source delivers its faces."""
 
 import hashlib
+import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
@@ -78,8 +79,11 @@ class Dataset:
 
 
 def display_name(name: str) -> str:
-    """Return a file's or folder's name for people to read, with a ? for bytes that are no text."""
-    return name.encode(errors="replace").decode()
+    """Return a file's or folder's name for people to read, with a ? for whatever is no text.
+
+    That is what a name may hold to mislead a terminal, too: line breaks, and codes that control it.
+    """
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", "?", name.encode(errors="replace").decode())
 
 
 def content_digest(images: np.ndarray, labels: np.ndarray) -> str:

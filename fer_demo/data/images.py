@@ -1,5 +1,6 @@
 """From an image file to grey pixels, and from these to a face of 48 x 48."""
 
+import re
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,9 @@ from fer_demo.errors import DataError
 
 #: No image's file is larger. How many pixels OpenCV unpacks is limited too; see `fer_demo.__init__`.
 MAX_BYTES = 1 << 28
+
+#: How a HEIC file names its kind, from byte 4 on: what phones make, and OpenCV cannot read.
+_HEIC = re.compile(rb"ftyp(heic|heix|hevc|hevx|heim|heis|mif1|msf1)")
 
 #: Left, top, width and height in pixels, counted from the upper left corner.
 Box = tuple[int, int, int, int]
@@ -38,12 +42,19 @@ def _read(path: Path, flags: int) -> np.ndarray | str:
         if path.stat().st_size > MAX_BYTES:
             return f"the file has {path.stat().st_size} bytes, expected at most {MAX_BYTES}"
         # Not cv2.imread, which cannot open every name on Windows and may return half of a damaged picture.
-        image = cv2.imdecode(np.fromfile(path, np.uint8), flags)
+        content = np.fromfile(path, np.uint8)
+        if not content.size:
+            return "the file is empty"
+        image = cv2.imdecode(content, flags)
     except OSError as error:
         return f"cannot be read ({error})"
     except cv2.error as error:
         return "it claims too many pixels" if "CV_IO_MAX_IMAGE" in str(error) else "damaged, or no image"
-    return "damaged, or no image" if image is None else image
+    if image is not None:
+        return image
+    if _HEIC.match(content[4:12].tobytes()):
+        return "is a HEIC picture, which OpenCV cannot read; save it as JPEG"
+    return "damaged, or no image"
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
@@ -57,7 +68,10 @@ def write_image(path: Path, image: np.ndarray) -> None:
         _, content = cv2.imencode(path.suffix, image)
     except cv2.error as error:
         raise DataError(f"{path}: expected a name that ends in .png, .jpg or another format") from error
-    content.tofile(path)  # not cv2.imwrite, which cannot open every name on Windows
+    try:
+        content.tofile(path)  # not cv2.imwrite, which cannot open every name on Windows
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def to_grey(image: np.ndarray) -> np.ndarray:

@@ -23,6 +23,8 @@ CASCADES = {
 ONE_SIDED = ("profile", "lbp_profile")
 #: Pictures with a longer side are searched at this size: faces are large in them, and time is saved.
 LONGEST_SIDE = 640
+#: A picture that is so many times as long as it is wide, or more, is reduced no further than one that is.
+NARROWEST = 4
 #: Where OpenCV's packages keep cascades: Python's have those of the Haar kind alone, Linux's all of them.
 _FOLDERS = (
     Path(cv2.__file__).parent / "data",
@@ -119,7 +121,9 @@ class CascadeDetector:
     def __call__(self, image: np.ndarray, /) -> list[Box]:
         """See `FaceDetector`. In pictures of `longest_side`, faces of fewer than 20 pixels are not found."""
         grey = to_grey(image)
-        scale = max(1.0, max(grey.shape) / self._longest_side)
+        # A panorama is reduced less: its faces are as large as its shorter side allows.
+        longest, shortest = max(grey.shape), min(grey.shape)
+        scale = max(1.0, min(longest, NARROWEST * shortest) / self._longest_side)
         size = (round(grey.shape[1] / scale), round(grey.shape[0] / scale))
         if min(size) < 1:
             return []

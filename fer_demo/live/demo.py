@@ -1,7 +1,6 @@
 """A short animation of the camera's program on drawn faces: `python -m fer_demo.live.demo OUT.gif`."""
 
 import sys
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -12,7 +11,7 @@ from fer_demo.data.faces import draw_face
 from fer_demo.detector import EmotionDetector
 from fer_demo.live.session import Session
 from fer_demo.live.sources import Source
-from fer_demo.webcam import explain, live_detector
+from fer_demo.webcam import explainer, live_detector
 
 #: Frames in all, frames a second, and how many frames a face takes from one emotion to the next.
 FRAMES, RATE, CHANGE = 72, 8, 5
@@ -85,7 +84,7 @@ def frame(number: int) -> np.ndarray:
 def main(out: Path) -> None:
     """Run a session over the drawing, and write what it shows."""
     detector, film = EmotionDetector(faces=live_detector("haar")), Film()
-    session = Session(detector, film, None, None, partial(explain, detector))
+    session = Session(detector, film, None, None, explainer(detector))
     session.run(Source(Drawing(), "drawn faces", live=False))
     pictures = [Image.fromarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)) for picture in film.pictures]
     palette = pictures[len(pictures) * 3 // 4].quantize(COLOURS)

@@ -6,6 +6,7 @@ from pathlib import Path
 from fer_demo.data.dataset import EMOTIONS
 from fer_demo.live.sources import Frame
 from fer_demo.live.tracks import Track
+from fer_demo.output import open_output
 
 COLUMNS = ("frame", "seconds", "face", "left", "top", "width", "height", *EMOTIONS, "label")
 
@@ -18,8 +19,7 @@ class Log:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("w", encoding="utf-8", newline="")
+        self._file = open_output(path)
         self._writer = csv.writer(self._file, lineterminator="\n")
         self._writer.writerow(COLUMNS)
         self._flushed = 0.0

@@ -10,6 +10,8 @@ from fer_demo.errors import DataError, DeviceError
 
 #: Codecs that OpenCV's own packages can write, by the ending of the file's name.
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".avi": "MJPG", ".mkv": "mp4v"}
+#: A file with less than this share of the pictures that were written is not complete.
+COMPLETE = 0.9
 
 
 class Recorder:
@@ -31,7 +33,7 @@ class Recorder:
             raise DataError(f"{display_name(str(path))}: expected a name that ends in {', '.join(CODECS)}")
         self.path, self._rate = path, rate
         self._writer: cv2.VideoWriter | None = None
-        self._began, self._written = 0.0, 0
+        self._began, self._written, self._count = 0.0, 0, 0
         self._size = (0, 0)
 
     def add(self, picture: np.ndarray, seconds: float) -> None:
@@ -54,6 +56,7 @@ class Recorder:
         # A clock that jumps must not fill the disk: a gap is no longer than a second.
         for _ in range(min(due - self._written, round(self._rate))):
             self._writer.write(picture[:height, :width])
+            self._count += 1
         self._written = max(self._written, due)
 
     def _open(self, picture: np.ndarray, seconds: float) -> None:
@@ -64,12 +67,24 @@ class Recorder:
         self._began = seconds
         if not self._writer.isOpened():
             raise DeviceError(
-                f"{display_name(str(self.path))}: OpenCV cannot write it: its folder is not writable, or "
-                f"this build has no codec {codec}. Try a name that ends in .avi, or OpenCV as PyPI has it: "
+                f"{display_name(str(self.path))}: OpenCV cannot write it: its folder is not writable, its "
+                f"disk is full, or this build has no codec {codec}. Try a name that ends in .avi, or OpenCV as PyPI has it: "
                 "pip install --force-reinstall 'opencv-python<5'"
             )
 
     def close(self) -> None:
-        """Complete the file."""
-        if self._writer is not None:
-            self._writer.release()
+        """Complete the file.
+
+        Raises:
+            DeviceError: pictures are missing in it, which OpenCV does not say.
+        """
+        if self._writer is None:
+            return
+        self._writer.release()
+        saved = cv2.VideoCapture(str(self.path))
+        kept = round(saved.get(cv2.CAP_PROP_FRAME_COUNT)) if saved.isOpened() else 0
+        saved.release()
+        if kept < COMPLETE * self._count:
+            raise DeviceError(
+                f"{display_name(str(self.path))}: holds {kept} of {self._count} pictures; is the disk full?"
+            )

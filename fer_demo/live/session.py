@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +20,8 @@ from fer_demo.live.tracks import Tracker
 from fer_demo.live.view import Explain, Moment, Options, compose
 from fer_demo.live.window import ESCAPE, Screen
 
+#: Keys that end a session.
+QUIT = ("q", ESCAPE)
 #: Seconds for which a notice stands, and over so many frames speeds are taken.
 NOTICE, MEASURED = 2.0, 30
 
@@ -46,6 +48,8 @@ class Speed:
 
     def figures(self) -> list[str]:
         """Lines for people: medians, so that a first frame, which takes longer, does not count."""
+        if not self.frames:
+            return []
         passed = self._ends[-1] - self._ends[0] if len(self._ends) > 1 else 0.0
         rate = f"{(len(self._ends) - 1) / passed:.0f}" if passed else "-"
         detection, prediction = (
@@ -71,6 +75,7 @@ class Session:
         mirror: begin with the mirror image.
         folder: for snapshots and recordings that keys ask for.
         rate: pictures a second of such recordings.
+        starting: whether the network is still being compiled; until it is not, frames are shown as they come.
 
     Attributes:
         options: what the keys have switched on.
@@ -88,9 +93,11 @@ class Session:
         mirror: bool = False,
         folder: Path = Path(),
         rate: float = 30.0,
+        starting: Callable[[], bool] = lambda: False,
     ) -> None:
         self._detector, self._screen, self._log, self._explain = detector, screen, log, explain
         self._recording, self._folder, self._rate = recording, folder, rate
+        self._starting = starting
         self.options = Options(mirror=mirror)
         self.speed, self.faces = Speed(), 0
         self._tracker, self._timeline = Tracker(), Timeline()
@@ -115,12 +122,25 @@ class Session:
         """
         with ExitStack() as stack:
             stack.callback(self._end_recording)
-            began = time.monotonic()
-            for frame in source:
+            began = 0.0
+            for number, frame in enumerate(self._when_started(source)):
+                began = began if number else time.monotonic()
                 # A file is shown at its own pace.
                 ahead = 0.0 if source.live else frame.seconds - (time.monotonic() - began)
                 if self._step(frame, max(ahead, 0.0)) or self.speed.frames == max_frames:
                     break
+
+    def _when_started(self, source: Source) -> Iterator[Frame]:
+        """Yield frames once the network is ready: a camera's go by until then, a file waits at its first."""
+        frames = iter(source)
+        for first in frames:
+            frame = first
+            while self._screen is not None and self._starting():
+                self._say("Getting the network ready. The first start compiles it: a few seconds.", 0.2)
+                if self._screen.show(self._picture(frame), 0.05).lower() in QUIT:
+                    return
+                frame = next(frames, frame) if source.live else frame
+            yield frame
 
     def _step(self, frame: Frame, wait: float) -> bool:
         """Go on by a frame; return whether the user quits."""
@@ -159,13 +179,13 @@ class Session:
         key = key.lower()
         if key in self._keys:
             self._keys[key](picture)
-        return key in ("q", ESCAPE)
+        return key in QUIT
 
     def _toggle(self, option: str) -> None:
         setattr(self.options, option, not getattr(self.options, option))
 
-    def _say(self, notice: str) -> None:
-        self._notice, self._notice_ends = notice, time.monotonic() + NOTICE
+    def _say(self, notice: str, seconds: float = NOTICE) -> None:
+        self._notice, self._notice_ends = notice, time.monotonic() + seconds
 
     def _save_snapshot(self, picture: np.ndarray) -> None:
         path = self._unused("snapshot", ".png")

@@ -21,6 +21,8 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 USUAL_RATE = 30.0
 #: A camera may fail so often in a row, with a pause in between, before it is taken for gone.
 TRIES, PAUSE = 5, 0.1
+#: Milliseconds that a stream may take to answer, and to give its next frame.
+_PATIENCE = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 10_000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 10_000)
 #: Cameras are looked for under these numbers.
 MAX_CAMERAS = 10
 #: A video that ends before this share of the time that it claims is cut short.
@@ -139,7 +141,7 @@ def open_source(source: str) -> Source:
     if source.isdecimal():
         return _open_camera(int(source))
     if "://" in source:
-        capture = cv2.VideoCapture(source)
+        capture = cv2.VideoCapture(source, cv2.CAP_ANY, _PATIENCE)
         if not capture.isOpened():
             raise DeviceError(
                 f"{source}: the stream cannot be opened; try its address in a video player, and see whether "
@@ -157,8 +159,9 @@ def open_video(path: Path) -> Source:
     """
     name = display_name(str(path))
     if not path.is_file():
+        problem = "is a folder" if path.is_dir() else "no such file"
         raise DataError(
-            f"{name}: no such file; expected a video, the number of a camera (0 is the first) or an address"
+            f"{name}: {problem}; expected a video, the number of a camera (0 is the first) or an address"
         )
     capture = cv2.VideoCapture(str(path))
     if not capture.isOpened():

@@ -49,7 +49,7 @@ class Moment:
         tracks: the faces to mark.
         focus: the one that the panel is about.
         timeline: of that face.
-        figures: lines about speed.
+        figures: lines about speed; none before the first face was looked for.
         notice: a line that is shown for a moment; empty for none.
         recording: whether it is.
     """
@@ -74,7 +74,7 @@ def compose(moment: Moment, options: Options, explain: Explain) -> np.ndarray:
     heat = explain(moment.focus.face) if options.heat and moment.focus is not None else None
     picture = _picture(moment, options, heat)
     canvas[:height, :width] = picture if zoom == 1 else cv2.resize(picture, (width, height))
-    inset, title = _inset(moment.focus, options, heat)
+    inset, title = _inset(moment.focus, options, heat) if moment.figures else (_NO_INSET, "")
     face = moment.focus.face if moment.focus is not None else None
     draw_panel(canvas[:height, width:], unit, face, title, inset, moment.figures)
     draw_strip(canvas[height:], unit, moment.timeline.columns())

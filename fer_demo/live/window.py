@@ -40,7 +40,8 @@ class Window:
         if sys.platform == "linux":
             _check_display()
         try:
-            cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+            # Qt's own tool bar, which GUI_NORMAL leaves out, would take room from the picture.
+            cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         except cv2.error as error:
             raise DeviceError(
                 "this OpenCV is a build without windows; for windows: pip uninstall opencv-python-headless, "
@@ -55,13 +56,21 @@ class Window:
             self._sized = True
         cv2.imshow(TITLE, picture)
         key = cv2.waitKey(max(1, round(1000 * wait)))
-        if cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
+        if not _is_open():
             return ESCAPE
         return chr(key & 0xFF) if key >= 0 else ""
 
     def close(self) -> None:
         """See `Screen`."""
         cv2.destroyAllWindows()
+
+
+def _is_open() -> bool:
+    """Whether the window is still there, which its frame's x, too, can end; Qt's builds then raise."""
+    try:
+        return cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
+    except cv2.error:
+        return False
 
 
 def _check_display() -> None:

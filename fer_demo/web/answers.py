@@ -12,7 +12,7 @@ from fer_demo.data.faces import draw_face
 from fer_demo.detector import EmotionDetector, Face
 from fer_demo.live.tracks import Tracker
 from fer_demo.palette import COLOURS
-from fer_demo.sight import block_maps, evidence
+from fer_demo.sight import Evidence, block_maps
 from fer_demo.web.pictures import pixels
 
 Json = dict[str, Any]
@@ -60,7 +60,7 @@ def _describe(face: Face, number: int) -> Json:
     }
 
 
-def look_inside(classifier: EmotionClassifier, face: np.ndarray) -> Json:
+def look_inside(classifier: EmotionClassifier, evidence: Evidence, face: np.ndarray) -> Json:
     """Say what the network sees in a face, uint8 (48, 48); maps come one under the other."""
     blocks = [
         {
@@ -72,7 +72,7 @@ def look_inside(classifier: EmotionClassifier, face: np.ndarray) -> Json:
         }
         for name, maps in block_maps(classifier, face).items()
     ]
-    heat = dict(zip(EMOTIONS, map(pixels, evidence(classifier, face)), strict=True))
+    heat = dict(zip(EMOTIONS, map(pixels, evidence(face)), strict=True))
     return {"blocks": blocks, "evidence": heat}
 
 

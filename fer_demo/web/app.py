@@ -16,6 +16,7 @@ from fastapi.staticfiles import StaticFiles
 from fer_demo.data.dataset import IMAGE_SIZE
 from fer_demo.detector import EmotionDetector
 from fer_demo.live.tracks import Tracker
+from fer_demo.sight import Evidence
 from fer_demo.web import answers
 from fer_demo.web.guard import Guard
 from fer_demo.web.limits import RateLimit, Worker, check_size, read_body
@@ -73,6 +74,7 @@ class _Service:
 
     def __init__(self, detector: EmotionDetector, limit: RateLimit) -> None:
         self._detector, self._limit = detector, limit
+        self._evidence = Evidence(detector.classifier)
         self._faces, self._sight = Worker(), Worker()  # a look inside takes longer than a frame may
 
     @contextlib.asynccontextmanager
@@ -82,7 +84,7 @@ class _Service:
         whole = (0, 0, IMAGE_SIZE, IMAGE_SIZE)
         warming = asyncio.gather(
             self._faces.run(self._detector.classify, blank, [whole]),
-            self._sight.run(answers.look_inside, self._detector.classifier, blank),
+            self._sight.run(self._look, blank),
         )
         yield
         warming.cancel()
@@ -106,7 +108,10 @@ class _Service:
         """Look at a face with the network's eyes."""
         self._limit.take()
         face = decode_face(await read_body(request))
-        return await self._sight.run(answers.look_inside, self._detector.classifier, face)
+        return await self._sight.run(self._look, face)
+
+    def _look(self, face: np.ndarray) -> answers.Json:
+        return answers.look_inside(self._detector.classifier, self._evidence, face)
 
     async def live(self, socket: WebSocket) -> None:
         """Find the faces of a film: each frame is answered before the next one is looked at."""

@@ -9,7 +9,7 @@ import tinycnn as tc
 from fer_demo import models
 from fer_demo.data.faces import draw_face
 from fer_demo.preprocess import Normalisation
-from fer_demo.sight import block_maps, blocks_of, evidence
+from fer_demo.sight import Evidence, block_maps, blocks_of
 from tinycnn.explain import grad_cam
 
 
@@ -58,7 +58,7 @@ def test_maps_share_their_block_s_scale(classifier, face):
 
 
 def test_evidence_is_grad_cam_in_the_order_of_emotions(classifier, face):
-    heat = evidence(classifier, face)
+    heat = Evidence(classifier)(face)
     x = classifier.normalise(face[None, :, :, None])
     expected = np.stack([grad_cam(classifier.model, x, n, upsample=True)[0] for n in classifier.columns])
     np.testing.assert_allclose(heat, expected * (255 / expected.max()), atol=0.51)

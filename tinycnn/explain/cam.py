@@ -55,9 +55,33 @@ def grad_cam(
     maps, gradients = twin.outputs[layer], twin.gradients[layer]
     if maps.ndim != 4:
         raise ShapeError(f"layer {layer!r} gives {maps.shape}: expected one that gives maps (N, H, W, C)")
-    weights = gradients.mean(axis=(1, 2))
-    cam = np.maximum(np.einsum("nhwc,nc->nhw", maps, weights), 0)
+    cam = weigh(maps, gradients)
     return resize(cam, x.shape[1], x.shape[2]) if upsample else cam
+
+
+def weigh(maps: np.ndarray, gradients: np.ndarray) -> np.ndarray:
+    """Return Grad-CAM (N, h, w), given maps (N, h, w, C) and a score's gradients with respect to them."""
+    weights = gradients.mean(axis=(1, 2))
+    return np.maximum(np.einsum("nhwc,nc->nhw", maps, weights), 0)
+
+
+def split(model: Sequential, input_shape: Shape) -> tuple[Sequential, Sequential]:
+    """Return a model in two: up to the layer that `grad_cam` explains by default, and what comes after it.
+
+    For several classes of one image the first, and larger, part is needed once and without a gradient. Both
+    parts share their layers with the model.
+
+    Args:
+        model: a classifier.
+        input_shape: (H, W, C) of an image.
+
+    Raises:
+        ConfigError: it has no map larger than 1x1.
+    """
+    stations = [*_stations(model, "", input_shape)]
+    after = [path for path, _, _ in stations].index(_last_map(model, input_shape)) + 1
+    layers = [layer for _, layer, _ in stations]
+    return Sequential(layers[:after]), Sequential(layers[after:])
 
 
 def _last_map(model: Sequential, input_shape: Shape) -> str:
