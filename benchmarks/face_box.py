@@ -1,7 +1,7 @@
 """How a found face should be cut: accuracy by the margin around its box, and with tilted heads set upright.
 
 Run as ``python -m benchmarks.face_box --data fer2013.csv``. FER2013's PublicTest faces are enlarged, tilted
-and laid onto larger pictures, found there by the default detector, cut out again and classified; so the
+and laid onto larger pictures, found there, cut out again and classified; so the
 figures tell what finding and cutting costs. The last line is one JSON object.
 """
 
@@ -17,7 +17,8 @@ from benchmarks.cli import show
 from fer_demo.classifier import EmotionClassifier
 from fer_demo.data import load
 from fer_demo.data.images import Box, cut_face
-from fer_demo.detection.cascades import CascadeDetector
+from fer_demo.detection.cascades import LONGEST_SIDE
+from fer_demo.detection.choose import face_detector
 from fer_demo.detection.eyes import cut_upright, tilt
 
 MARGINS = [-0.1, -0.05, 0.0, 0.05, 0.1, 0.2]
@@ -32,6 +33,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def main(
     data: Annotated[Path, typer.Option(help="FER2013 as a CSV file.")],
     weights: Annotated[str, typer.Option(help="A shipped model, or a file.")] = "mini_xception",
+    finder: Annotated[str, typer.Option("--faces", help="haar, or YuNet's .onnx file.")] = "haar",
     limit: Annotated[int, typer.Option(min=1, help="Faces of PublicTest.")] = 3589,
 ) -> None:
     """Compare ways to cut out a face that was found."""
@@ -39,7 +41,7 @@ def main(
     chosen = np.flatnonzero(dataset.usage == "PublicTest")[:limit]
     faces, labels = dataset.images[chosen, :, :, 0], dataset.labels[chosen]
     classifier = EmotionClassifier(weights)
-    rows = [row(classifier, faces, labels, degrees) for degrees in DEGREES]
+    rows = [row(classifier, finder, faces, labels, degrees) for degrees in DEGREES]
     columns = {"tilt": "degrees", "found": "found", "as\ngiven": "given", "both\neyes": "eyes"}
     columns |= {f"margin\n{margin:g}": str(margin) for margin in MARGINS} | {"set\nupright": "upright"}
     show(f"Accuracy of {classifier.name} on those that are found", rows, columns)
@@ -47,10 +49,10 @@ def main(
 
 
 def row(
-    classifier: EmotionClassifier, faces: np.ndarray, labels: np.ndarray, degrees: int
+    classifier: EmotionClassifier, finder: str, faces: np.ndarray, labels: np.ndarray, degrees: int
 ) -> dict[str, float]:
     """Return the accuracies for heads tilted by so many degrees, half of them to each side."""
-    find, pictures, boxes, found = CascadeDetector(), [], list[Box](), []
+    find, pictures, boxes, found = face_detector(finder, LONGEST_SIDE), [], list[Box](), []
     for index, face in enumerate(faces):
         picture = larger(face, degrees * (-1) ** index)
         if squares := find(picture):

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 PAGES = (
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("speed", "model_card", "results", "application")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("speed", "model_card", "results", "application", "web")),
 )
 
 
@@ -194,6 +194,25 @@ def _webcam(result: Row) -> str:
     return table(heads, rows) + _source(result)
 
 
+def _webcam_hour(result: Row) -> str:
+    rows = []
+    for row in result["rows"]:
+        low, high = row["mb_per_hour_interval"]
+        growth = f"{row['mb_per_hour']:.2g} ({low:.2g} to {high:.2g})"
+        name = "shown" if row["window"] == "yes" else "headless"
+        files = f"{row['files_grown']:+d}" if row["files_grown"] else "0"
+        rows.append([name, f"{row['minutes']:g}", f"{row['frames']:,}", growth, files])
+    heads = ["memory", "minutes", "frames", "grown, MB an hour (95 % interval)", "files left open"]
+    return table(heads, rows) + _source(result)
+
+
+def _web(result: Row) -> str:
+    heads = ["page at 640x480", "frames/s", "an answer, ms", "finding faces, ms", "prediction, ms"]
+    keys = ("frames_per_s", "ms_median", "detection_ms_median", "prediction_ms_median")
+    name = f"{result['faces_per_frame']:.3g} faces a frame"
+    return table(heads, [[name, *(f"{result[key]:.3g}" for key in keys)]]) + _source(result)
+
+
 def _source(result: Row) -> str:
     where = result["environment"]
     peers = "".join(f", {name} {where[key]}" for name, key in PEERS.items() if where.get(key))
@@ -214,6 +233,8 @@ TABLES: dict[str, Callable[[Row], str]] = {
     "cold_start": _cold_start,
     "shipped": _shipped,
     "webcam": _webcam,
+    "webcam_hour": _webcam_hour,
+    "web": _web,
     **result_tables.TABLES,
 }
 

@@ -1,13 +1,15 @@
 """The camera's program without a camera: frames a second, and milliseconds of a frame.
 
 Run as ``python -m benchmarks.webcam``. Drawn faces move about in a video of 640x480 pixels, and the session
-of ``python -m fer_demo.webcam`` goes over it, round and round, with and without a picture to show. The last
-line is one JSON object; `benchmarks/README.md` explains its keys.
+of ``python -m fer_demo.webcam`` goes over it, round and round, with and without a picture to show. With
+``--minutes 60`` it goes on for so long each time, and tells whether memory grows. The last line is one JSON
+object; `benchmarks/README.md` explains its keys.
 """
 
 import resource
 import tempfile
 import time
+from collections import deque
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -18,6 +20,7 @@ import typer
 
 from benchmarks import cli
 from benchmarks.machine import pause
+from benchmarks.resident import Watch
 from fer_demo.data.dataset import EMOTIONS
 from fer_demo.data.faces import draw_face
 from fer_demo.detector import EmotionDetector
@@ -34,6 +37,7 @@ COLUMNS = {
     "prediction": "prediction_ms_median",
     "faces": "faces_per_frame",
     "grown, MB": "grown_mb",
+    "MB/h": "mb_per_hour",
 }
 #: Frames of the video, and a second; those of the first round are not counted.
 FRAMES, RATE = 150, 30
@@ -54,11 +58,11 @@ class Nowhere:
 
 
 class Record(Speed):
-    """Keeps every frame's times."""
+    """Keeps the times of the last frames, so many: all of them would be memory that grows."""
 
-    def __init__(self) -> None:
+    def __init__(self, frames: int) -> None:
         super().__init__()
-        self.times: list[tuple[float, float, float]] = []
+        self.times: deque[tuple[float, float, float]] = deque(maxlen=frames)
 
     def add(self, detection: float, prediction: float) -> None:
         """Count a frame that ends now."""
@@ -70,6 +74,7 @@ class Record(Speed):
 def main(
     faces: Annotated[int, typer.Option(min=0, max=3, help="In every frame.")] = 3,
     rounds: Annotated[int, typer.Option(min=1, help="How often the video is gone through.")] = 4,
+    minutes: Annotated[float, typer.Option(min=0, help="Go on for so long, and tell how memory grows.")] = 0,
     weights: Annotated[str, typer.Option(help="A shipped model, or a file.")] = "mini_xception",
     threads: cli.Threads = 2,
     save: cli.JsonFile = None,
@@ -80,7 +85,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         video = Path(folder) / "faces.avi"
         write_video(video, faces)
-        rows = [row(video, window, rounds, weights) for window in (False, True)]
+        rows = [row(video, window, rounds, minutes, weights) for window in (False, True)]
     cli.show(f"Webcam at {SIZE[0]}x{SIZE[1]}, milliseconds, {threads} threads", rows, COLUMNS)
     cli.finish("webcam", rows, threads, None, save)
 
@@ -106,33 +111,41 @@ def frame(seconds: float, faces: int) -> np.ndarray:
     return picture
 
 
-def row(video: Path, window: bool, rounds: int, weights: str) -> dict[str, Any]:
-    """Go through the video and return the figures."""
+def row(video: Path, window: bool, rounds: int, minutes: float, weights: str) -> dict[str, Any]:
+    """Go through the video and return the figures; those of time are the last rounds'."""
     detector = EmotionDetector(weights, live_detector("haar"))
     screen = Nowhere() if window else None
     session = Session(detector, screen, None, None, explainer(detector))
-    session.speed = record = Record()
-    memory = 0
-    for number in range(rounds + 1):
-        with open_source(str(video)) as source:
-            session.run(source)
-        if not number:
-            pause()
-            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            record.times.clear()
-            session.faces = 0
+    session.speed = record = Record(rounds * FRAMES)
+    go_through(session, video)
+    pause()
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    record.times.clear()
+    session.faces = record.frames = 0
+    watch, end = Watch(), time.monotonic() + 60 * minutes
+    while record.frames < rounds * FRAMES or time.monotonic() < end:
+        go_through(session, video)
+        watch.note()
     ends, detection, prediction = zip(*record.times, strict=True)
     frames = np.diff(ends)
     return {
         "window": "yes" if window else "no",
-        "frames": len(record.times),
+        "frames": record.frames,
         "frames_per_s": 1 / median(frames),
         "ms_median": 1e3 * median(frames),
         "detection_ms_median": 1e3 * median(detection),
         "prediction_ms_median": 1e3 * median(prediction),
-        "faces_per_frame": session.faces / len(record.times),
+        "faces_per_frame": session.faces / record.frames,
         "grown_mb": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) / 1024,
+        "minutes": minutes,
+        **watch.figures(),
     }
+
+
+def go_through(session: Session, video: Path) -> None:
+    """Show the session every frame once."""
+    with open_source(str(video)) as source:
+        session.run(source)
 
 
 if __name__ == "__main__":

@@ -79,14 +79,12 @@ Extra = Annotated[
 KeepCopiesTogether = Annotated[bool, typer.Option("--keep-copies-together", help="Of a face, in one part.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with --out.")]
 CheckpointEvery = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Between checkpoints.")]
-Weights = Annotated[
-    str, typer.Option(metavar="NAME|FILE", help="mini_xception, compact, or a file of your own.")
-]
+Weights = Annotated[str, typer.Option(metavar="NAME|FILE", help="mini_xception, compact, or a file.")]
 Faces = Annotated[
     str,
     typer.Option(
         metavar="NAME|FILE",
-        help="How to find faces: haar, haar_alt, profile, a cascade's .xml, or YuNet's .onnx file.",
+        help="Find faces by haar, haar_alt, profile, a cascade's .xml, or YuNet's .onnx.",
     ),
 ]
 Unsure = Annotated[

@@ -32,11 +32,11 @@ Examples:
 
   python -m fer_demo.predict photo.jpg
 
-  python -m fer_demo.predict holidays --csv faces.csv --annotate holidays-labelled
+  python -m fer_demo.predict holidays --csv faces.csv --annotate labelled
 
-  python -m fer_demo.predict talk.mp4 --json-lines talk.jsonl --weights compact
+  python -m fer_demo.predict talk.mp4 --json-lines talk.jsonl
 
-Exit code 1: some files were damaged, and are listed at the end; 2: nothing could be done at all.
+Exit code 1: damaged files, listed at the end; 2: nothing could be done.
 """
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

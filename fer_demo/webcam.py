@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 SEARCHED, MIN_SIZE = 320, 0.15
 
 EXAMPLES = """
-Keys:  q quit   s snapshot   r record   m mirror   g evidence for the emotion   b hide faces   h help
+Keys: q quit, s snapshot, r record, m mirror, g evidence, b hide faces, h help
 
 Examples:
 
-  python -m fer_demo.webcam                                      the first camera
+  python -m fer_demo.webcam                      the first camera
 
-  python -m fer_demo.webcam --mirror --save me.mp4               recorded from the first frame on
+  python -m fer_demo.webcam --mirror --save me.mp4
 
   python -m fer_demo.webcam --source talk.mp4 --headless --csv talk.csv
 
   python -m fer_demo.webcam --faces face_detection_yunet_2023mar.onnx
 
-Nothing leaves this computer. The same in the browser: python -m fer_demo.web
+Nothing leaves this computer. In the browser: python -m fer_demo.web
 """
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

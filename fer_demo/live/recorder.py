@@ -68,8 +68,8 @@ class Recorder:
         if not self._writer.isOpened():
             raise DeviceError(
                 f"{display_name(str(self.path))}: OpenCV cannot write it: its folder is not writable, its "
-                f"disk is full, or this build has no codec {codec}. Try a name that ends in .avi, or OpenCV as PyPI has it: "
-                "pip install --force-reinstall 'opencv-python<5'"
+                f"disk is full, or this build has no codec {codec}. Try a name that ends in .avi, "
+                "or OpenCV as PyPI has it: pip install --force-reinstall 'opencv-python<5'"
             )
 
     def close(self) -> None:

@@ -18,12 +18,13 @@ HOST = "127.0.0.1"
 EXAMPLES = """
 Examples:
 
-  python -m fer_demo.web                         opens the page in the browser
+  python -m fer_demo.web                       opens the page in the browser
 
-  python -m fer_demo.web --weights compact       with the most accurate network
+  python -m fer_demo.web --weights compact     the most accurate network
 
-  python -m fer_demo.web --no-open               on a machine without a screen; on your own, then:
-                                                 ssh -L 8000:127.0.0.1:8000 MACHINE
+  python -m fer_demo.web --no-open             on a machine without a screen
+
+  ssh -L 8000:127.0.0.1:8000 MACHINE           on your own, to see it there
 """
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -35,7 +36,7 @@ def main(
         int, typer.Option(min=0, max=65535, metavar="N", help="Where to listen; 0: any that is free.")
     ] = 8000,
     weights: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="mini_xception, compact, or a file of your own.")
+        str, typer.Option(metavar="NAME|FILE", help="mini_xception, compact, or a file.")
     ] = "mini_xception",
     open_page: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in the browser, where there is a screen.")

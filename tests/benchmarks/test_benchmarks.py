@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks import cli, timing
+from benchmarks import cli, resident, timing
 from benchmarks.layers import leaves
+from benchmarks.tables import load
 from fer_demo.models import FACE, MODELS, PAPERS
 from tinycnn.summary import rows
 
@@ -42,6 +44,21 @@ def test_the_last_line_holds_what_the_readme_explains(name, tmp_path):
     assert {"cpu", "cores", "python", "numpy", "numba", "torch", "onnxruntime"} <= set(result["environment"])
     assert (result["environment"]["threads"], result["environment"]["backend"]) == (2, "numpy")
     assert set(result) - set(re.findall(r"`(\w+)`", README)) == set()
+
+
+@pytest.mark.parametrize("name", ["webcam", "webcam_hour", "web"])
+def test_the_readme_explains_what_was_saved(name):
+    assert set(load(name)) - set(re.findall(r"`(\w+)`", README)) == set()
+
+
+def test_growth_is_a_slope_with_its_error():
+    hours = np.arange(100.0)
+    assert resident.trend(hours, 5 - 3 * hours) == pytest.approx((-3, 0), abs=1e-12)
+    noise = np.random.default_rng(0).standard_normal(100)
+    slope, error = resident.trend(hours, 2 * hours + noise)
+    assert abs(slope - 2) < 4 * error
+    assert error == pytest.approx(1 / np.sqrt(((hours - hours.mean()) ** 2).sum()), rel=0.2)
+    assert resident.Watch().figures()["mb_per_hour"] is None
 
 
 def test_contenders_take_turns_after_a_warm_up(monkeypatch):

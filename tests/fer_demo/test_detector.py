@@ -131,6 +131,13 @@ def test_margin_reduction_and_least_size():
     assert len(CascadeDetector(quick=True)(picture)) == 1
 
 
+def test_a_panorama_keeps_its_faces():
+    picture = np.full((200, 6000), 90, np.uint8)
+    picture[:, 3000:3200] = photo("happy")
+    [(left, _, side, _)] = CascadeDetector(longest_side=400)(picture)
+    assert 3000 <= left <= left + side <= 3200
+
+
 def test_profiles_are_searched_on_both_sides(monkeypatch):
     detector = CascadeDetector("profile")
     monkeypatch.setattr(detector._cascade, "find", lambda grey, *_, **__: [(10, 5, 30)] if grey[0, 0] else [])

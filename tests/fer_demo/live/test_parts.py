@@ -63,6 +63,7 @@ def test_a_video_cut_short_gives_what_is_left_and_says_so(video, tmp_path):
     ("source", "error", "message"),
     [
         ("nothing.mp4", DataError, "nothing.mp4: no such file"),
+        ("/", DataError, "/: is a folder; expected a video"),
         ("97", DeviceError, "camera 97: there is none.*--list-cameras"),
         ("rtsp://127.0.0.1:1/x", DeviceError, "the stream cannot be opened"),
     ],
@@ -181,6 +182,20 @@ def test_no_display_is_said_before_qt_ends_the_program(monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)
     with pytest.raises(DeviceError, match=r"there is no display here.*--headless, with --csv FILE"):
         window.Window()
+
+
+def test_a_window_that_its_frame_closed_ends_the_session(monkeypatch):
+    def no_window(*_):
+        raise cv2.error("NULL guiReceiver (please create a window)")  # as Qt's builds say it
+
+    for name in ("namedWindow", "resizeWindow", "imshow"):
+        monkeypatch.setattr(cv2, name, lambda *_: None)
+    monkeypatch.setattr(cv2, "waitKey", lambda _: ord("s"))
+    monkeypatch.setattr(window, "_check_display", lambda: None)
+    picture = np.zeros((4, 4, 3), np.uint8)
+    for visible, key in ((lambda *_: 1.0, "s"), (lambda *_: 0.0, window.ESCAPE), (no_window, window.ESCAPE)):
+        monkeypatch.setattr(cv2, "getWindowProperty", visible)
+        assert window.Window().show(picture, 0) == key
 
 
 def test_a_build_without_windows(monkeypatch):

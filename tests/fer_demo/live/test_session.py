@@ -1,6 +1,7 @@
 """A session without a window: keys, files, and how it ends."""
 
 import csv
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -98,6 +99,22 @@ def test_hidden_faces_are_a_few_squares(detector, video, tmp_path):
     assert len(np.unique(inset.reshape(-1, 3), axis=0)) <= SQUARES**2
 
 
+def test_frames_are_shown_while_the_network_is_compiled(detector, video, tmp_path):
+    left = iter([True] * 3)
+    session, pictures = play(detector, video, tmp_path, starting=lambda: next(left, False))
+    assert (session.speed.frames, len(pictures)) == (12, 15)  # a file waits at its first frame
+    assert np.array_equal(pictures[0][:400, :960], pictures[2][:400, :960])
+    assert not np.array_equal(pictures[2][:400, :960], pictures[3][:400, :960])  # now with boxes
+    assert play(detector, video, tmp_path, " q", starting=lambda: True)[0].speed.frames == 0
+
+
+def test_a_camera_goes_on_while_the_network_is_compiled(detector):
+    left, camera = iter([True] * 3), Camera(frame("happy"), 9)
+    session = Session(detector, Script(), None, None, heat, starting=lambda: next(left, False))
+    session.run(Source(camera, "camera 0", live=True), max_frames=6)
+    assert camera.left == 0
+
+
 def test_a_snapshot_is_what_was_shown(detector, video, tmp_path):
     _, pictures = play(detector, video, tmp_path, "ss")
     saved = [cv2.imread(str(path)) for path in tmp_path.glob("snapshot-*.png")]
@@ -181,6 +198,22 @@ def test_recordings_keep_the_pace(tmp_path):
     recorder.close()
     with open_video(tmp_path / "a.avi") as saved:
         assert len(list(saved)) == 1 + 3 + 1 + 10
+
+
+def test_a_recording_that_is_not_complete_is_said_to_be_so(tmp_path):
+    recorder = Recorder(tmp_path / "a.mp4", 10)
+    for number in range(3):
+        recorder.add(frame(), number / 10)
+    recorder._writer.release()
+    (tmp_path / "a.mp4").write_bytes((tmp_path / "a.mp4").read_bytes()[:200])  # as a full disk leaves it
+    with pytest.raises(DeviceError, match=r"a\.mp4: holds 0 of 3 pictures; is the disk full"):
+        recorder.close()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a file that is always full is Linux's")
+def test_a_log_on_a_full_disk_names_its_file():
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'"), Log(Path("/dev/full")):
+        pass
 
 
 def test_recordings_have_a_codec(tmp_path, monkeypatch):

@@ -15,9 +15,9 @@ pytest.importorskip(
     "websockets", reason="the browser is spoken to over WebSockets: pip install 'tinycnn[web]'"
 )
 
+from benchmarks.chromium import chromium, find_chromium
 from fer_demo.data.faces import draw_face
 from fer_demo.detection.cascades import largest_face
-from tests.fer_demo.web.chromium import chromium, find_chromium
 
 ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="no Chromium found")

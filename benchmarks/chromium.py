@@ -28,7 +28,7 @@ FLAGS = (
 )
 
 
-def find_chromium():
+def find_chromium() -> str | None:
     """Return the browser's file, or None."""
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
@@ -43,7 +43,7 @@ def chromium(profile: Path, *flags: str) -> Iterator["Page"]:
     """
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         flags = (*flags, "--no-sandbox")  # which root cannot have
-    command = [find_chromium(), *FLAGS, *flags, f"--user-data-dir={profile}", "about:blank"]
+    command = [find_chromium() or NAMES[0], *FLAGS, *flags, f"--user-data-dir={profile}", "about:blank"]
     with (
         (profile / "log.txt").open("wb") as log,
         subprocess.Popen(command, stdout=log, stderr=log) as process,
