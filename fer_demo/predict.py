@@ -175,7 +175,8 @@ def _report(summaries: list[Summary], faults: list[str], files: int) -> None:
         print(f"No face found in {len(without)} of {files} files:", file=sys.stderr)
         _print_some(without)
     if faults:
-        print(f"{len(faults)} of {files} files are damaged, or no pictures or videos:", file=sys.stderr)
+        what = "damaged, no pictures or videos, or could not be copied"
+        print(f"{len(faults)} of {files} files are {what}:", file=sys.stderr)
         _print_some(faults)
 
 
