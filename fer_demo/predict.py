@@ -5,7 +5,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -84,16 +84,15 @@ def main(
             summary = Summary(display_name(str(path)))
             bar.update(task, description=summary.name)
             try:
-                for result in analyse(detector, path, partial(annotator.add, path=path)):
-                    summary.add(result)
-                    if result.frame:
-                        bar.update(task, description=f"{summary.name}, {result.frame:,} frames")
-                    for note in notes:
-                        note(result)
+                with closing(annotator):
+                    for result in analyse(detector, path, partial(annotator.add, path=path)):
+                        summary.add(result)
+                        if result.frame:
+                            bar.update(task, description=f"{summary.name}, {result.frame:,} frames")
+                        for note in notes:
+                            note(result)
             except (DataError, DeviceError) as error:
                 faults.append(str(error))
-            finally:
-                annotator.end()
             if summary.pictures:
                 summaries.append(summary)
             bar.advance(task)

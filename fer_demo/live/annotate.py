@@ -57,11 +57,15 @@ class Annotator:
             self._recorder = Recorder(self._target(path, ".mp4"), rate)
         self._recorder.add(copy, result.seconds)
 
-    def end(self) -> None:
-        """Complete the copy of a video, if there is one under way."""
-        if self._recorder is not None:
-            self._recorder.close()
-            self._recorder = None
+    def close(self) -> None:
+        """Complete the copy of a video, if there is one under way; the next one may then begin.
+
+        Raises:
+            DeviceError: it is not complete.
+        """
+        recorder, self._recorder = self._recorder, None
+        if recorder is not None:
+            recorder.close()
 
     def _target(self, path: Path, ending: str) -> Path:
         assert self._folder is not None
