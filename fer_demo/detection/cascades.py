@@ -25,6 +25,8 @@ ONE_SIDED = ("profile", "lbp_profile")
 LONGEST_SIDE = 640
 #: A picture that is so many times as long as it is wide, or more, is reduced no further than one that is.
 NARROWEST = 4
+#: How much of two squares' union both may cover: more, and they are of one face.
+_OVERLAP = 0.3
 #: Where OpenCV's packages keep cascades: Python's have those of the Haar kind alone, Linux's all of them.
 _FOLDERS = (
     Path(cv2.__file__).parent / "data",
@@ -47,7 +49,11 @@ class Cascade:
     def __init__(self, file: str | Path) -> None:
         self._file = next((folder / file for folder in _FOLDERS if (folder / file).is_file()), Path(file))
         if not self._file.is_file():
-            refuse("cascade", str(file), "a file of cascades; this OpenCV has none of that name")
+            refuse(
+                "cascade",
+                str(file),
+                "a file of cascades; this OpenCV has none of that name (Debian's opencv-data has more)",
+            )
         self._local = threading.local()
         self._classifier()
 
@@ -132,7 +138,7 @@ class CascadeDetector:
         found = self._cascade.find(searched, least, quick=self._quick)
         if self._mirror:
             other = self._cascade.find(cv2.flip(searched, 1), least, quick=self._quick)
-            found += [(size[0] - x - side, y, side) for x, y, side in other]
+            found = _distinct([*found, *((size[0] - x - side, y, side) for x, y, side in other)])
         largest_first = sorted(found, key=lambda square: square[2], reverse=True)
         return [self._box(x * scale, y * scale, side * scale) for x, y, side in largest_first]
 
@@ -140,6 +146,12 @@ class CascadeDetector:
         margin = self._margin * side
         whole = round(side + 2 * margin)
         return round(x - margin), round(y - margin), whole, whole
+
+
+def _distinct(squares: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Leave out squares that lie upon larger ones: the same faces, which both searches have found."""
+    boxes, sides = [(x, y, side, side) for x, y, side in squares], [float(side) for _, _, side in squares]
+    return [squares[kept] for kept in cv2.dnn.NMSBoxes(boxes, sides, 0.0, _OVERLAP)]
 
 
 @cache

@@ -39,7 +39,7 @@ def serve(detector: EmotionDetector, listener: socket.socket) -> None:
             proxy_headers=False,
             server_header=False,
             limit_concurrency=64,
-            timeout_graceful_shutdown=10,  # seconds, for the answers under way; a second Ctrl-C waits for none
+            timeout_graceful_shutdown=10,  # seconds, for answers under way; a second Ctrl-C waits for none
         )
     )
     with contextlib.suppress(KeyboardInterrupt):

@@ -145,6 +145,8 @@ def test_profiles_are_searched_on_both_sides(monkeypatch):
     picture[0, 0] = 1
     assert detector(picture) == [(10, 5, 30, 30)]
     assert detector(picture[:, ::-1]) == [(60, 5, 30, 30)]
+    monkeypatch.setattr(detector._cascade, "find", lambda *_, **__: [(35, 5, 30)])
+    assert detector(picture) == [(35, 5, 30, 30)]  # one face, found from both sides
 
 
 def test_detectors_by_name(tmp_path):
