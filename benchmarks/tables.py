@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import result_tables
+from benchmarks.cli import TOO_BUSY
 from benchmarks.markdown import Row, table
 from benchmarks.record import command
 
@@ -203,22 +204,27 @@ def _webcam_hour(result: Row) -> str:
         files = f"{row['files_grown']:+d}" if row["files_grown"] else "0"
         rows.append([name, f"{row['minutes']:g}", f"{row['frames']:,}", growth, files])
     heads = ["memory", "minutes", "frames", "grown, MB an hour (95 % interval)", "files left open"]
-    return table(heads, rows) + _source(result)
+    options = f" --minutes {result['minutes']:g}"
+    return table(heads, rows) + _source(result, options, "a line fitted to the later half")
 
 
 def _web(result: Row) -> str:
     heads = ["page at 640x480", "frames/s", "an answer, ms", "finding faces, ms", "prediction, ms"]
     keys = ("frames_per_s", "ms_median", "detection_ms_median", "prediction_ms_median")
     name = f"{result['faces_per_frame']:.3g} faces a frame"
-    return table(heads, [[name, *(f"{result[key]:.3g}" for key in keys)]]) + _source(result)
+    figures = [result[key] for key in keys]
+    cells = [f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}" for figure in figures]
+    busy = result["environment"]["others_busy"] or 0.0
+    how = f"while other programs kept {busy:.0%} of the processor busy" if busy > TOO_BUSY else "medians"
+    return table(heads, [[name, *cells]]) + _source(result, how=how)
 
 
-def _source(result: Row) -> str:
+def _source(result: Row, options: str = "", how: str = "medians") -> str:
     where = result["environment"]
     peers = "".join(f", {name} {where[key]}" for name, key in PEERS.items() if where.get(key))
     return (
         f"\n{where['cpu']}, {where['cores']} cores, {where['threads']} threads, NumPy {where['numpy']}, "
-        f"numba {where['numba']}{peers}; `python -m benchmarks.{result['benchmark']}`, medians.\n"
+        f"numba {where['numba']}{peers}; `python -m benchmarks.{result['benchmark']}{options}`, {how}.\n"
     )
 
 
