@@ -54,7 +54,8 @@ class Tracker:
 
     def update(self, faces: list[Face], seconds: float) -> list[Track]:
         """Return a track for each face of a frame, in their order."""
-        self._tracks = [track for track in self._tracks if seconds - track.seen <= REMEMBERED]
+        # Where a video begins anew, nothing is remembered: what lies in the future would be for ever.
+        self._tracks = [track for track in self._tracks if 0 <= seconds - track.seen <= REMEMBERED]
         pairs = sorted(
             (
                 (overlap(track.face.box, face.box), t, f)

@@ -147,6 +147,15 @@ def test_memory_is_bounded_however_many_faces_come_and_go():
     assert timeline.columns().shape == (COLUMNS, 7)
 
 
+def test_nothing_is_left_of_a_video_that_begins_anew():
+    tracker = Tracker()
+    for _ in range(5):
+        tracker.update([face(left=300)], 0.0)
+        tracker.update([face(left=0)], 4.0)
+    tracker.update([face(left=300)], 0.0)
+    assert len(tracker._tracks) == 1
+
+
 def test_overlap():
     assert overlap((0, 0, 10, 10), (0, 0, 10, 10)) == 1
     assert overlap((0, 0, 10, 10), (5, 0, 10, 10)) == pytest.approx(1 / 3)
