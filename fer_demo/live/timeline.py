@@ -40,4 +40,5 @@ class Timeline:
         """Float32, (`COLUMNS`, 7), the oldest first; NaN where there was no face, or no time yet."""
         with np.errstate(invalid="ignore"):
             means = self._sums / self._counts[:, np.newaxis].astype(np.float32)
-        return np.roll(means, -(self._newest % COLUMNS) - 1, axis=0)
+        oldest = (self._newest + 1) % COLUMNS
+        return np.concatenate([means[oldest:], means[:oldest]])  # np.roll leaks 48 bytes a call in NumPy 2.4
