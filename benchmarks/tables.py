@@ -20,7 +20,10 @@ ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 PAGES = (
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("speed", "model_card", "results", "application", "web")),
+    *(
+        ROOT / "docs" / f"{name}.md"
+        for name in ("speed", "model_card", "results", "application", "web", "quantization")
+    ),
 )
 
 
@@ -219,6 +222,45 @@ def _web(result: Row) -> str:
     return table(heads, [[name, *cells]]) + _source(result, how=how)
 
 
+def _quantized(result: Row) -> str:
+    """Two tables: what answers are worth, and what they cost; the peer has no float32 side."""
+    scores, costs = [], []
+    for row in [*result["rows"], *filter(None, [result["tflite"]])]:
+        name = f"`{row['name']}`"
+        shares = map(row.get, ("accuracy", "float_accuracy", "agreement", "largest_change"))
+        scores.append([name, *("–" if share is None else f"{share:.2%}" for share in shares)])
+        sizes = [f"{row[key]:,}" if key in row else "–" for key in ("bytes", "float_bytes")]
+        costs.append([name, *sizes, *(_milliseconds(row, key) for key in ("ms", "prepared_ms", "float_ms"))])
+    heads = [
+        "PublicTest",
+        "accuracy, int8",
+        "accuracy, float32",
+        "same label",
+        "largest change of a probability",
+    ]
+    tables = table(heads, scores)
+    heads = [
+        "1 face / 64 faces",
+        "bytes, int8",
+        "bytes, float32",
+        "ms, int8",
+        "ms, prepared",
+        "ms, `predict`",
+    ]
+    where = result["environment"]
+    return (
+        f"{tables}\n{table(heads, costs)}\n{result['faces']:,} faces, ranges from "
+        f"{result['calibration_faces']} training faces. Milliseconds are processor time of one thread, "
+        f"medians. {where['cpu']}, NumPy {where['numpy']}, numba {where['numba']}; "
+        f"`python -m benchmarks.{result['benchmark']}`.\n"
+    )
+
+
+def _milliseconds(row: Row, key: str) -> str:
+    times = [row.get(f"{key}_{faces}") for faces in (1, 64)]
+    return "–" if None in times else " / ".join(f"{ms:.3g}" for ms in times)
+
+
 def _source(result: Row, options: str = "", how: str = "medians") -> str:
     where = result["environment"]
     peers = "".join(f", {name} {where[key]}" for name, key in PEERS.items() if where.get(key))
@@ -241,6 +283,7 @@ TABLES: dict[str, Callable[[Row], str]] = {
     "webcam": _webcam,
     "webcam_hour": _webcam_hour,
     "web": _web,
+    "quantized": _quantized,
     **result_tables.TABLES,
 }
 

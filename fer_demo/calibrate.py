@@ -54,6 +54,10 @@ def main(
     if not weights.is_file():  # the name of shipped weights will not do: they are the package's
         raise DataError(f"{display_name(str(weights))}: no such file; name one of python -m fer_demo.train")
     classifier = EmotionClassifier(weights.absolute())
+    if classifier.quantized:
+        raise DataError(
+            f"{display_name(str(weights))}: an int8 file; calibrate the float32 weights, then quantise them"
+        )
     classifier.temperature = 1.0  # whatever an earlier calibration found
     held_out = load_held_out(source, part)
     _check(classifier, held_out)

@@ -1,5 +1,6 @@
 """A trained network together with all that turns a face into probabilities of emotions."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ class EmotionClassifier:
     """Tells which emotion strangers would read in a face.
 
     Args:
-        weights: a file that `python -m fer_demo.train` wrote, or the name of a model in `SHIPPED`.
+        weights: a file that `python -m fer_demo.train` or `fer_demo.quantize` wrote, or the name of a model
+            in `SHIPPED`.
         flip_average: classify each face and its mirror image, and take the mean: slower by half, a little
             better.
 
@@ -36,7 +38,9 @@ class EmotionClassifier:
         path: the file.
         name: the file's, without its ending.
         info: all that the file says beside its weights; see `tinycnn.load_info`.
-        model: the network, in float32, to look into; its outputs are in the file's order.
+        quantized: whether the network is one in int8.
+        model: the network, in float32, to look into; its outputs are in the file's order. Of one in int8 only
+            the layers, without weights.
         columns: which of its outputs each of `EMOTIONS` is.
         normalise: makes of uint8 (N, 48, 48, 1) what the network takes.
         temperature: what logits are divided by, so that of the faces of which it is 80 % sure, 80 % are
@@ -57,8 +61,14 @@ class EmotionClassifier:
         if not self.path.is_file():
             refuse("weights", str(weights), f"a file, or one of {', '.join(SHIPPED)}")
         self.name, self.flip_average = self.path.stem, flip_average
-        self.info = tc.load_info(self.path)
-        self.model = tc.load(self.path).astype(np.float32)
+        self.info, self.quantized = tc.load_info(self.path), tc.is_quantized(self.path)
+        if self.quantized:
+            int8 = tc.load_quantized(self.path)
+            self.model = int8.architecture
+            self._network: Callable[[np.ndarray], np.ndarray] = int8.predict
+        else:
+            self.model = tc.load(self.path).astype(np.float32)
+            self._network = tc.compile_for_inference(self.model)
         try:
             self.columns = _columns(self.model, self.info.get("labels"))
             self.normalise = _normalisation(self.info.get("preprocessing"))
@@ -67,7 +77,6 @@ class EmotionClassifier:
             raise tc.FileFormatError(
                 f"{self.path}: {error}; train a model with python -m fer_demo.train"
             ) from error
-        self._network = tc.compile_for_inference(self.model)
 
     def __call__(self, faces: np.ndarray) -> np.ndarray:
         """Return probabilities, float32 (N, 7), in the order of `EMOTIONS`.

@@ -4,6 +4,7 @@ import numpy as np
 
 from fer_demo.classifier import EmotionClassifier
 from fer_demo.data.dataset import EMOTIONS, IMAGE_SIZE
+from tinycnn.errors import ConfigError
 from tinycnn.explain import feature_maps, resize
 from tinycnn.explain.cam import split, weigh
 from tinycnn.explain.twin import Twin, score_gradient
@@ -72,7 +73,20 @@ class Evidence:
         return np.rint(heat * (255 / max(heat.max(), 1e-12))).astype(np.uint8)
 
 
+def check_sight(classifier: EmotionClassifier) -> None:
+    """Refuse an int8 network, which has neither maps in float32 nor gradients.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    if classifier.quantized:
+        raise ConfigError(
+            f"{classifier.path}: an int8 network cannot be looked into: use the float32 weights behind it"
+        )
+
+
 def _input(classifier: EmotionClassifier, face: np.ndarray) -> np.ndarray:
+    check_sight(classifier)
     return classifier.normalise(face[np.newaxis, :, :, np.newaxis])
 
 

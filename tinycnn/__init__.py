@@ -52,7 +52,8 @@ from tinycnn.losses import SoftmaxCrossEntropy
 from tinycnn.model import Sequential
 from tinycnn.optimizers import SGD, Adam, Optimizer
 from tinycnn.progress import Progress
-from tinycnn.save import load, load_info, register, save
+from tinycnn.quantized import QuantizedModel, load_quantized, quantize
+from tinycnn.save import is_quantized, load, load_info, register, save
 from tinycnn.schedules import Constant, Cosine, OneCycle, ReduceOnPlateau, Schedule
 from tinycnn.train import Evaluation, History, StopTraining, train_step
 
@@ -88,6 +89,7 @@ __all__ = [
     "Optimizer",
     "Prepared",
     "Progress",
+    "QuantizedModel",
     "ReLU",
     "ReduceOnPlateau",
     "Residual",
@@ -109,8 +111,11 @@ __all__ = [
     "gradcheck",
     "he",
     "import_onnx",
+    "is_quantized",
     "load",
     "load_info",
+    "load_quantized",
+    "quantize",
     "register",
     "save",
     "set_threads",

@@ -78,8 +78,8 @@ class Prepared:
     def _new_plan(self, x: np.ndarray) -> Plan:
         plan: Plan
         try:
-            plan = _Plan(_Walk(self._model, x), x)
-        except _NoRuleError:
+            plan = _Plan(Walk(self._model, x), x)
+        except NoRuleError:
             plan = _layer_by_layer
         if isinstance(x, np.ndarray):
             self._plans[backend_name(), x.shape[1:], x.dtype] = plan
@@ -118,8 +118,8 @@ def compile_for_inference(model: Layer) -> Prepared:
     return Prepared(twin)
 
 
-class _NoRuleError(Exception):
-    """A layer is of a kind that no rule is known for."""
+class NoRuleError(Exception):
+    """A layer, which is the argument, is of a kind that no rule is known for."""
 
 
 class _Value(NamedTuple):
@@ -130,17 +130,17 @@ class _Value(NamedTuple):
 
     @property
     def map_shape(self) -> Shape:
-        return _as_map(self.like.shape[1:])
+        return as_map(self.like.shape[1:])
 
 
-def _as_map(shape: Shape) -> Shape:
+def as_map(shape: Shape) -> Shape:
     """Return a shape without the batch axis as (H, W, C)."""
     if not shape:
-        raise _NoRuleError
+        raise NoRuleError
     return shape if len(shape) == 3 else (1, math.prod(shape[:-1]), shape[-1])
 
 
-class _Walk:
+class Walk:
     """A walk through a model that notes down the steps.
 
     Attributes:
@@ -164,7 +164,7 @@ class _Walk:
         if hasattr(layer, "stride"):
             window = (layer.kernel_size, layer.stride, layer._pad(array.shape[1:]))
             details |= dict(zip(("window", "stride", "pad"), window, strict=True))
-        self.steps.append(Step(kind, x.number, _as_map(shape), **details))
+        self.steps.append(Step(kind, x.number, as_map(shape), **details))
         return _Value(len(self.steps), np.empty((1, *shape), array.dtype))
 
     def _open(self, x: _Value, *kinds: str) -> Step | None:
@@ -191,7 +191,7 @@ class _Walk:
         main = self._run(layer.main, x)
         step = self._open(main, "pool", "same")
         if step is None:
-            shape = _as_map(layer.output_shape(array.shape[1:]))
+            shape = as_map(layer.output_shape(array.shape[1:]))
             self.steps.append(Step("same", main.number, shape, extra=detour.number))
             return _Value(len(self.steps), main.like)
         self.steps[-1] = step._replace(extra=detour.number)
@@ -253,40 +253,40 @@ class _Walk:
         return x
 
 
-_RULES: dict[type[Layer], Callable[[_Walk, Any, _Value], _Value]] = {
-    Sequential: _Walk._sequential,
-    Residual: _Walk._residual,
-    Conv2D: _Walk._conv2d,
-    DepthwiseConv2D: _Walk._depthwise,
-    SeparableConv2D: _Walk._separable,
-    Dense: _Walk._dense,
-    BatchNorm: _Walk._batch_norm,
-    ReLU: _Walk._relu,
-    MaxPool2D: _Walk._max_pool,
-    GlobalAvgPool2D: _Walk._mean,
-    Flatten: _Walk._flatten,
-    Softmax: _Walk._softmax,
-    Dropout: _Walk._dropout,
+_RULES: dict[type[Layer], Callable[[Walk, Any, _Value], _Value]] = {
+    Sequential: Walk._sequential,
+    Residual: Walk._residual,
+    Conv2D: Walk._conv2d,
+    DepthwiseConv2D: Walk._depthwise,
+    SeparableConv2D: Walk._separable,
+    Dense: Walk._dense,
+    BatchNorm: Walk._batch_norm,
+    ReLU: Walk._relu,
+    MaxPool2D: Walk._max_pool,
+    GlobalAvgPool2D: Walk._mean,
+    Flatten: Walk._flatten,
+    Softmax: Walk._softmax,
+    Dropout: Walk._dropout,
 }
 
 
 @cache
-def _rule(kind: Any) -> Callable[[_Walk, Any, _Value], _Value]:
+def _rule(kind: Any) -> Callable[[Walk, Any, _Value], _Value]:
     """Return the rule for a kind of layer, which may be a subclass that leaves the forward pass as it is."""
     return next(
         (r for known, r in _RULES.items() if behaves_as(kind, known, "forward", "_forward")), _no_rule
     )
 
 
-def _no_rule(walk: _Walk, layer: Layer, x: _Value) -> _Value:
-    raise _NoRuleError
+def _no_rule(walk: Walk, layer: Layer, x: _Value) -> _Value:
+    raise NoRuleError(layer)
 
 
 class _Plan:
     """What a backend makes of the steps, for inputs of one shape and dtype."""
 
-    def __init__(self, walk: _Walk, x: np.ndarray) -> None:
-        self._in, self._out = _as_map(x.shape[1:]), walk.result.like.shape[1:]
+    def __init__(self, walk: Walk, x: np.ndarray) -> None:
+        self._in, self._out = as_map(x.shape[1:]), walk.result.like.shape[1:]
         self._run = active().prepare_steps(walk.steps, self._in, x.dtype)
 
     def __call__(self, model: Layer, x: np.ndarray) -> np.ndarray:

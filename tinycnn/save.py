@@ -32,6 +32,10 @@ REGISTRY: dict[str, type[Layer]] = {
 } | {"Sequential": Sequential}
 
 FORMAT = "tinycnn-1"
+#: Of files in whole numbers, which `tinycnn.quantized` writes and reads.
+INT8_FORMAT = "tinycnn-int8-1"
+#: What reads each of them.
+_READERS = {FORMAT: "tinycnn.load", INT8_FORMAT: "tinycnn.load_quantized"}
 #: No file has a longer header: a large model's takes some kB, and a lie would cost memory.
 MAX_HEADER = 1 << 22
 #: No description is a deeper tree; a chain of layers within another adds two.
@@ -91,20 +95,30 @@ def save(
     """
     if not isinstance(model, Sequential):
         raise ConfigError(f"model is a {type(model).__name__}: expected a tinycnn.Sequential")
-    info = {
-        **extra,
-        "version": __version__,
-        "architecture": _spec(model),
-        "labels": list(labels),
-        "metrics": metrics or {},
-    }
-    try:
-        metadata = {"format": FORMAT, "tinycnn": json.dumps(info)}
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"metadata must be what JSON can hold: {error}") from error
     arrays = {**model.params, **model.state}
     for name, array in arrays.items():
         check_finite(name, array)
+    write_model(path, FORMAT, model, arrays, {**extra, "labels": list(labels), "metrics": metrics or {}})
+
+
+def write_model(
+    path: str | os.PathLike,
+    file_format: str,
+    architecture: Sequential,
+    arrays: Mapping[str, np.ndarray],
+    info: Mapping[str, Any],
+) -> None:
+    """Write arrays, the layers that they belong to, and more, into a file that is whole or not there at all.
+
+    Raises:
+        ConfigError: a layer is not registered, or metadata are too long or not what JSON can hold.
+        OSError: the file cannot be written.
+    """
+    info = {**info, "version": __version__, "architecture": spec_of(architecture)}
+    try:
+        metadata = {"format": file_format, "tinycnn": json.dumps(info)}
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"metadata must be what JSON can hold: {error}") from error
     content = safetensors_bytes(arrays, metadata)
     if _header_length(content) > MAX_HEADER:
         raise ConfigError(f"the metadata take more than {MAX_HEADER} bytes: keep them in a file of their own")
@@ -127,20 +141,31 @@ def load(path: str | os.PathLike) -> Sequential:
     True
     """
     path = Path(path)
-    info, entries = _read(path)
-    try:
-        with placeholders():
-            model = _build(info["architecture"])
-    except (TinyCNNError, TypeError, ValueError) as error:
-        raise FileFormatError(f"{path}: its architecture cannot be built: {error}") from error
-    if not isinstance(model, Sequential):
-        raise FileFormatError(f"{path}: its architecture is a {type(model).__name__}, expected a Sequential")
+    model, entries = read_model(path, FORMAT)
     try:
         arrays = _arrays(entries, {**model.params, **model.state})
     except ConfigError as error:
         raise FileFormatError(f"{path}: {error}") from error
     place(model, arrays)
     return model
+
+
+def read_model(path: Path, file_format: str) -> tuple[Sequential, list[tuple[str, dict[str, Any]]]]:
+    """Return a file's layers, with `placeholders` for weights, and its arrays as `read_safetensors` does.
+
+    Raises:
+        FileFormatError: the file is damaged, of another format, or names a layer that does not exist here.
+        OSError: it cannot be read.
+    """
+    info, entries = _read(path, file_format)
+    try:
+        with placeholders():
+            model = build(info["architecture"])
+    except (TinyCNNError, TypeError, ValueError) as error:
+        raise FileFormatError(f"{path}: its architecture cannot be built: {error}") from error
+    if not isinstance(model, Sequential):
+        raise FileFormatError(f"{path}: its architecture is a {type(model).__name__}, expected a Sequential")
+    return model, entries
 
 
 def place(model: Layer, arrays: Mapping[str, np.ndarray]) -> None:
@@ -162,7 +187,17 @@ def load_info(path: str | os.PathLike) -> dict[str, Any]:
     >>> load_info("model.safetensors")["labels"]
     ['cat', 'dog']
     """
-    return _read(Path(path))[0]
+    return _read(Path(path), *_READERS)[0]
+
+
+def is_quantized(path: str | os.PathLike) -> bool:
+    """Whether a file holds an int8 model, for `tinycnn.load_quantized`, and not one for `load`.
+
+    Raises:
+        FileFormatError: the file is damaged or of another kind.
+        OSError: the file cannot be read.
+    """
+    return read_safetensors(Path(path))[0].get("format") == INT8_FORMAT
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, str], list[tuple[str, dict[str, Any]]]]:
@@ -186,13 +221,15 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], list[tuple[str, dict[s
     return metadata, entries
 
 
-def _read(path: Path) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]:
-    """Return the description that `save` put into a file, and its arrays as `read_safetensors` does."""
+def _read(path: Path, *formats: str) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]:
+    """Return the description in a file of one of these formats, and its arrays as `read_safetensors` does."""
     metadata, entries = read_safetensors(path)
-    if metadata.get("format") != FORMAT:
+    found = metadata.get("format")
+    if found not in formats:
+        remedy = f"; read it with {_READERS[found]}" if found in _READERS else ""
         raise FileFormatError(
             f"{path}: a safetensors file, but not written by tinycnn.save "
-            f"(format {metadata.get('format')!r}, expected {FORMAT!r})"
+            f"(format {found!r}, expected {' or '.join(map(repr, formats))}){remedy}"
         )
     try:
         info = _parse(metadata["tinycnn"])
@@ -256,7 +293,7 @@ def _check_depth(depth: int) -> None:
         raise ConfigError("layers, or arguments, lie too deep within one another: expected a flatter model")
 
 
-def _spec(value: Any, depth: int = 0) -> Any:
+def spec_of(value: Any, depth: int = 0) -> Any:
     """Return a layer as {"type": name, arguments...}, and what contains layers with them replaced so."""
     _check_depth(depth)
     if isinstance(value, Layer):
@@ -270,22 +307,22 @@ def _spec(value: Any, depth: int = 0) -> Any:
             raise ConfigError(
                 f"{name}: config() has to return the constructor's arguments: {error}"
             ) from None
-        return {"type": name, **{key: _spec(item, depth + 1) for key, item in config.items()}}
+        return {"type": name, **{key: spec_of(item, depth + 1) for key, item in config.items()}}
     if isinstance(value, dict):
-        return {key: _spec(item, depth + 1) for key, item in value.items()}
+        return {key: spec_of(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_spec(item, depth + 1) for item in value]
+        return [spec_of(item, depth + 1) for item in value]
     return value
 
 
-def _build(spec: Any, depth: int = 0) -> Any:
-    """Undo `_spec`; lists become tuples."""
+def build(spec: Any, depth: int = 0) -> Any:
+    """Undo `spec_of`; lists become tuples."""
     _check_depth(depth)
     if isinstance(spec, list):
-        return tuple(_build(item, depth + 1) for item in spec)
+        return tuple(build(item, depth + 1) for item in spec)
     if not isinstance(spec, dict):
         return spec
-    arguments = {key: _build(value, depth + 1) for key, value in spec.items() if key != "type"}
+    arguments = {key: build(value, depth + 1) for key, value in spec.items() if key != "type"}
     if "type" not in spec:
         return arguments
     if not isinstance(spec["type"], str) or spec["type"] not in REGISTRY:

@@ -1,6 +1,6 @@
 """A model as a table: what each layer makes, what it costs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tinycnn.layers import Layer, Residual, Sequential
@@ -68,15 +68,25 @@ def summary(model: Sequential, input_shape: Shape) -> str:
         lines.append((row.path, row.kind, shape, f"{row.parameters:,}", f"{row.multiply_adds:,}"))
     total = sum(row.parameters for row in table)
     lines.append(("total", "", "", f"{total:,}", f"{sum(row.multiply_adds for row in table):,}"))
+    state = sum(row.state for row in table)
+    note = f"and {state:,} numbers of state (running statistics), {total + state:,} in all" if state else ""
+    return "\n".join([ruled(lines, words=3), *([note] if note else [])])
+
+
+def ruled(lines: Sequence[Sequence[str]], words: int) -> str:
+    """Return cells in columns, a rule below the first line and above the last.
+
+    Args:
+        lines: cells, equally many in each.
+        words: so many columns are words, to be ranged left, and the rest numbers.
+    """
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = [
         "  ".join(
-            cell.rjust(width) if index > 2 else cell.ljust(width)
+            cell.ljust(width) if index < words else cell.rjust(width)
             for index, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines
     ]
     rule = "-" * max(map(len, text))
-    state = sum(row.state for row in table)
-    note = f"and {state:,} numbers of state (running statistics), {total + state:,} in all" if state else ""
-    return "\n".join([text[0], rule, *text[1:-1], rule, text[-1], *([note] if note else [])])
+    return "\n".join([text[0], rule, *text[1:-1], rule, text[-1]])

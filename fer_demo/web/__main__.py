@@ -51,10 +51,12 @@ def main(
     # The port comes first, since the imports and the weights take their time.
     with listen(port) as listener:
         from fer_demo.detector import EmotionDetector
+        from fer_demo.sight import check_sight
         from fer_demo.web.app import serve
 
         address = f"http://{HOST}:{listener.getsockname()[1]}"
         detector = EmotionDetector(weights)
+        check_sight(detector.classifier)
         print(f"{address}   Ctrl-C ends it", flush=True)
         if open_page and has_screen():
             webbrowser.open(address)  # which waits until the server is there

@@ -13,7 +13,7 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import cv2
@@ -117,18 +117,36 @@ def check_weights(data: bytes) -> None:
         model = tc.load(_FILE)
     except REFUSED:
         return
+    check_arrays(data, {**model.params, **model.state})
+    if model.input_shape is not None:
+        model.summary()
+
+
+def check_int8(data: bytes) -> None:
+    """Load a model in whole numbers, its arrays again by hand, and let it answer."""
+    _FILE.write_bytes(data)
+    try:
+        model = tc.load_quantized(_FILE)
+    except REFUSED:
+        return
+    check_arrays(data, model.arrays)
+    model.summary()
+    if np.prod(model.input_shape) < 1 << 16:
+        model.predict(np.ones((1, *model.input_shape), np.float32))
+
+
+def check_arrays(data: bytes, own: Mapping[str, np.ndarray]) -> None:
+    """Read the arrays of a safetensors file by hand: they must be these, and finite."""
     (length,) = struct.unpack("<Q", data[:8])
     header = json.loads(data[8 : 8 + length])
-    own = {**model.params, **model.state}
+    dtypes = {"F32": "<f4", "F64": "<f8", "I8": "<i1", "I32": "<i4"}
     assert own.keys() == header.keys() - {"__metadata__"}
     for name, array in own.items():
         start, stop = (8 + length + offset for offset in header[name]["data_offsets"])
-        expected = np.frombuffer(data[start:stop], {"F32": "<f4", "F64": "<f8"}[header[name]["dtype"]])
+        expected = np.frombuffer(data[start:stop], dtypes[header[name]["dtype"]])
         np.testing.assert_array_equal(array.ravel(), expected)
         assert list(array.shape) == header[name]["shape"]
         assert np.isfinite(array).all()
-    if model.input_shape is not None:
-        model.summary()
 
 
 def check_keras(data: bytes) -> None:
@@ -213,6 +231,23 @@ def every_layer() -> tc.Sequential:
     return tc.Sequential(layers, input_shape=(12, 6, 1))
 
 
+def int8_seeds() -> list[bytes]:
+    """A small model in whole numbers with every kind of step."""
+    main = {"sep": tc.SeparableConv2D(2, 3, 3, padding="same", rng=0), "bn": tc.BatchNorm(3)}
+    layers = {
+        "conv": tc.Conv2D(1, 2, (3, 2), (2, 1), ((1, 0), (0, 1)), rng=0),
+        "module": tc.Residual(tc.Sequential(main), tc.Conv2D(2, 3, 1, rng=0)),
+        "relu": tc.ReLU(),
+        "max": tc.MaxPool2D(2),
+        "mean": tc.GlobalAvgPool2D(),
+        "dense": tc.Dense(3, 2, rng=0),
+        "softmax": tc.Softmax(),
+    }
+    images = np.random.default_rng(0).standard_normal((4, 12, 6, 1)).astype(np.float32)
+    tc.quantize(tc.Sequential(layers), images).save(_FILE, labels=["a", "b"])
+    return [_FILE.read_bytes()]
+
+
 def _saved(model: tc.Sequential) -> bytes:
     tc.save(model, _FILE, labels=["a", "b"])
     return _FILE.read_bytes()
@@ -255,4 +290,5 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = 
     "weights": (check_weights, weights_seeds),
     "keras": (check_keras, keras_seeds),
     "onnx": (check_onnx, onnx_seeds),
+    "int8": (check_int8, int8_seeds),
 }

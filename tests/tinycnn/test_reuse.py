@@ -36,8 +36,8 @@ def child(model, path):
 @pytest.fixture
 def walks(monkeypatch):
     """The walks through a model to prepare it, so far."""
-    found, walk = [], tinycnn.inference._Walk
-    monkeypatch.setattr(tinycnn.inference, "_Walk", lambda *args: found.append(walk(*args)) or found[-1])
+    found, walk = [], tinycnn.inference.Walk
+    monkeypatch.setattr(tinycnn.inference, "Walk", lambda *args: found.append(walk(*args)) or found[-1])
     return found
 
 

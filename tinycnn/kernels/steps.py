@@ -5,7 +5,7 @@ Values are numbered: 0 is the input, k + 1 the result of the k-th step. All are 
 of features is a map of one pixel.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Literal, NamedTuple
 
@@ -43,13 +43,19 @@ def run_steps(steps: Sequence[Step], x: np.ndarray, kernels: ModuleType) -> np.n
     values = {0: x}
     last_use = {number: i for i, step in enumerate(steps) for number in (step.source, step.extra)}
     for i, step in enumerate(steps):
-        y = _operation(step, values[step.source], kernels).reshape(len(x), *step.shape)
-        if step.extra is not None:
-            y = kernels.add(y, values[step.extra])
-        values[i + 1] = kernels.relu(y) if step.relu else y
+        values[i + 1] = run_step(step, values, kernels)
         values = {number: value for number, value in values.items() if last_use.get(number, i + 1) > i}
     y = values[len(steps)]
     return y.copy() if np.may_share_memory(x, y) else y
+
+
+def run_step(step: Step, values: Mapping[int, np.ndarray], kernels: ModuleType) -> np.ndarray:
+    """Return one step's result, given by number the values that it reads."""
+    x = values[step.source]
+    y = _operation(step, x, kernels).reshape(len(x), *step.shape)
+    if step.extra is not None:
+        y = kernels.add(y, values[step.extra])
+    return kernels.relu(y) if step.relu else y
 
 
 def _operation(step: Step, x: np.ndarray, kernels: ModuleType) -> np.ndarray:

@@ -13,6 +13,7 @@ from tinycnn.kernels.jit.depthwise import depthwise_conv2d, depthwise_conv2d_bac
 from tinycnn.kernels.jit.fused import conv_moments, fuses_conv2d
 from tinycnn.kernels.jit.fused_backward import conv_moments_backward
 from tinycnn.kernels.jit.inference import prepare_steps
+from tinycnn.kernels.jit.integer import prepare_integer_steps
 from tinycnn.kernels.jit.norm import batch_norm_apply, batch_norm_backward, batch_norm_statistics
 from tinycnn.kernels.jit.optim import adam_step, sgd_step
 from tinycnn.kernels.jit.pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
@@ -50,6 +51,7 @@ __all__ = [
     "gradient_of",
     "max_pool2d",
     "max_pool2d_backward",
+    "prepare_integer_steps",
     "prepare_steps",
     "relu",
     "relu_backward",

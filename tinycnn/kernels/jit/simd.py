@@ -42,7 +42,7 @@ def _zeros(size: int) -> Any:
         vector = Vector(array.dtype, size * 8 // array.dtype.bitwidth)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return ir.Constant(context.get_value_type(vector), [0.0] * vector.lanes)
+            return ir.Constant(context.get_value_type(vector), None)  # None: zero in every lane
 
         return vector(array), generate
 
@@ -58,7 +58,7 @@ def load(typing_context: Any, array: Any, index: Any, like: Any) -> Any:
     """Return array[index : index + lanes], a vector as long as `like`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, signature, arguments, arguments[2].type)
+        pointer = address(context, builder, signature, arguments, arguments[2].type)
         return builder.load(pointer, align=array.dtype.bitwidth // 8)
 
     return like(array, types.uintp, like), generate
@@ -72,9 +72,9 @@ def store(typing_context: Any, array: Any, index: Any, vector: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         value = arguments[2]
         bits = element.bitwidth
-        if isinstance(element, types.Integer):
+        if isinstance(element, types.Integer) and isinstance(vector.dtype, types.Float):
             value = builder.fptoui(value, ir.VectorType(ir.IntType(bits), vector.lanes))
-        pointer = _pointer(context, builder, signature, arguments, value.type)
+        pointer = address(context, builder, signature, arguments, value.type)
         builder.store(value, pointer, align=bits // 8)
         return context.get_dummy_value()
 
@@ -90,7 +90,7 @@ def fma(typing_context: Any, factor: Any, vector: Any, total: Any) -> Any:
         bits = 32 if isinstance(kind.element, ir.FloatType) else 64
         name = f"llvm.fma.v{kind.count}f{bits}"
         function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), name)
-        return builder.call(function, [_spread(builder, arguments[0], kind), *arguments[1:]])
+        return builder.call(function, [spread(builder, arguments[0], kind), *arguments[1:]])
 
     return vector(factor, vector, total), generate
 
@@ -100,7 +100,7 @@ def fill(typing_context: Any, number: Any, vector: Any) -> Any:
     """Return a vector like `vector` with `number` in every lane."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _spread(builder, arguments[0], arguments[1].type)
+        return spread(builder, arguments[0], arguments[1].type)
 
     return vector(number, vector), generate
 
@@ -126,7 +126,7 @@ def choose(typing_context: Any, truths: Any, this: Any, other: Any) -> Any:
     return this(truths, this, other), generate
 
 
-def _pointer(context: Any, builder: Any, signature: Any, arguments: Any, kind: Any) -> Any:
+def address(context: Any, builder: Any, signature: Any, arguments: Any, kind: Any) -> Any:
     """Return the address of arguments[0][arguments[1]], as a pointer to `kind`."""
     array = context.make_array(signature.args[0])(context, builder, arguments[0])
     if config.BOUNDSCHECK:  # type: ignore[attr-defined]
@@ -138,7 +138,7 @@ def _pointer(context: Any, builder: Any, signature: Any, arguments: Any, kind: A
     return builder.bitcast(builder.gep(array.data, [arguments[1]]), kind.as_pointer())
 
 
-def _spread(builder: Any, number: Any, kind: Any) -> Any:
+def spread(builder: Any, number: Any, kind: Any) -> Any:
     """Return a vector with `number` in every lane; a vector passes through."""
     if isinstance(number.type, ir.VectorType):
         return number

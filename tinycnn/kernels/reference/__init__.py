@@ -22,6 +22,7 @@ from tinycnn.kernels.reference.fused import (
 )
 from tinycnn.kernels.reference.fused_pool import deferred_max_pool2d
 from tinycnn.kernels.reference.inference import prepare_steps
+from tinycnn.kernels.reference.integer import prepare_integer_steps
 from tinycnn.kernels.reference.loss import softmax_cross_entropy
 from tinycnn.kernels.reference.norm import batch_norm_apply, batch_norm_backward, batch_norm_statistics
 from tinycnn.kernels.reference.optim import adam_step, sgd_step
@@ -60,6 +61,7 @@ __all__ = [
     "gradient_of",
     "max_pool2d",
     "max_pool2d_backward",
+    "prepare_integer_steps",
     "prepare_steps",
     "relu",
     "relu_backward",
