@@ -55,6 +55,11 @@ def plain_layer(draw, kind):
         shortcut = None if out == c and draw(st.booleans()) else tc.Conv2D(c, out, 1, rng=rng)
         main = tc.Sequential([tc.Conv2D(c, out, 3, padding="same", rng=rng), tc.BatchNorm(out)])
         return tc.Residual(main, shortcut), shape
+    if kind is tc.Concat:
+        c, rng = shape[-1], np.random.default_rng(draw(seeds))
+        conv = tc.Sequential([tc.Conv2D(c, 2, 3, padding="same", rng=rng), tc.BatchNorm(2)])
+        branches = {"conv": conv, "pool": tc.MaxPool2D(2, 1, "same"), "point": tc.Conv2D(c, 3, 1, rng=rng)}
+        return tc.Concat(dict([*branches.items()][: draw(st.integers(2, 3))])), shape
     if kind is tc.Sequential:
         return tc.Sequential(
             {"conv": tc.Conv2D(shape[-1], 2, 1, rng=draw(seeds)), "flat": tc.Flatten()}
@@ -65,6 +70,7 @@ def plain_layer(draw, kind):
 WINDOW_KINDS = [tc.Conv2D, tc.DepthwiseConv2D, tc.SeparableConv2D, tc.MaxPool2D, tc.AvgPool2D]
 PLAIN_KINDS = [
     tc.BatchNorm,
+    tc.Concat,
     tc.Dense,
     tc.Dropout,
     tc.Flatten,
