@@ -19,9 +19,9 @@ def vggnet(
     """Return VGGNet (Simonyan & Zisserman 2015, configuration A) for 48x48 faces: 1,825,527 parameters.
 
     Eight 3x3 convolutions in five blocks, whose channels double from block to block, max-pools between them,
-    and three dense layers, two of them with dropout. Channels are a quarter of the paper's in the first block and half
-    in the last. A max-pool behind the last block, as in the paper, would leave one pixel, and is left out.
-    Batch norm behind every convolution is younger than the paper, and usual today.
+    and three dense layers, two of them with dropout. Channels are a quarter of the paper's, in the last block
+    half. A max-pool behind the last block, as in the paper, would leave one pixel, and is left out. Batch
+    norm behind every convolution is younger than the paper, and usual today.
 
     Args:
         classes: number of outputs.

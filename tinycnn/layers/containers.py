@@ -145,31 +145,31 @@ class Concat(Composite):
         super().__init__(_named("Concat", "branches", branches))
         if len(self._children) < 2:
             raise ConfigError("Concat: expected at least two branches")
-        self._channels: list[int] = []  # of each branch's output in the last training forward
+        self._cache: list[int] | None = None  # channels of each branch's output
 
     def forward(self, x: np.ndarray, train: bool = False) -> np.ndarray:
         """Return the branches' outputs (N, H, W, C) as one array; or features (N, F)."""
         x = self._checked_input(x)
         outputs = [branch.forward(x, train) for branch in self._children.values()]
-        self._channels = [y.shape[-1] for y in outputs] if train else []
+        self._cache = [y.shape[-1] for y in outputs] if train else None
         return active().concat(outputs)
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
         """Return the sum of all branches' gradients of x."""
-        if not self._channels:
+        if self._cache is None:
             raise CacheError(f"{self!r}: backward needs a forward(x, train=True) before it")
-        if np.shape(dy)[-1:] != (sum(self._channels),):
+        if np.shape(dy)[-1:] != (sum(self._cache),):
             raise ShapeError(
                 f"{self!r}: backward got a gradient of shape {np.shape(dy)}, its output had "
-                f"{sum(self._channels)} channels"
+                f"{sum(self._cache)} channels"
             )
-        parts = zip(self._children.values(), active().split(dy, self._channels), strict=True)
+        parts = zip(self._children.values(), active().split(dy, self._cache), strict=True)
         return reduce(active().add, [branch.backward(part) for branch, part in parts])
 
     def forget(self) -> None:
         """Drop what all branches remember of the last training forward."""
         super().forget()
-        self._channels = []
+        self._cache = None
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """Return the shape that all branches agree on, with the sum of their channels."""

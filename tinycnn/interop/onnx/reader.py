@@ -26,8 +26,8 @@ def load(path: str | os.PathLike) -> Sequential:
     """Return the model in an ONNX file, with its weights.
 
     Read is what `export` writes, and what ``torch.onnx.export(module.eval(), (x,), path,
-    external_data=False)`` writes for chains and residual additions of layers that tinycnn has. Weights are
-    turned, so that the model takes images (N, H, W, C) as all models here.
+    external_data=False)`` writes for chains, residual additions and branches of layers that tinycnn has.
+    Weights are turned, so that the model takes images (N, H, W, C) as all models here.
 
     Args:
         path: of the file. All its weights are in it; its input is (N, C, H, W) or (N, features), of fixed
@@ -97,6 +97,7 @@ class _Reader:
             )
         given = [self._values[one] for one in node.input if one in self._values]
         constants = [self._constants[one] for one in node.input if one and one not in self._values]
+<<<<<<< HEAD
         self._left -= sum(one.nbytes for one in constants)
         if self._left < 0:
             raise ConfigError(
@@ -104,9 +105,13 @@ class _Reader:
                 "expected weights for each"
             )
         if node.input[0] not in self._values or len(given) != (2 if kind == "Add" else 1):
+=======
+        expected = {"Add": 2, "Concat": len(node.input)}.get(kind, 1)
+        if node.input[0] not in self._values or len(given) != expected:
+>>>>>>> 239e912 (Let Concat through all tools that walk a network: inference in one call, ONNX, Keras, PyTorch, diagrams)
             raise ConfigError(
                 f"{len(given)} of its {len(node.input)} inputs depend on the image: expected the first; "
-                "of Add, both"
+                "of Add and Concat, all"
             )
         if kind not in ("Conv", "MaxPool") and any(value.pad != NO_PAD for value in given):
             raise ConfigError("gets what a Pad makes: expected a Pad before Conv and MaxPool alone")
