@@ -17,18 +17,8 @@ import numpy as np
 from tinycnn.errors import ShapeError, TinyCNNError
 from tinycnn.kernels import active
 from tinycnn.kernels.deferred import Deferred, Gradient, Input, NormGradient, raw
-from tinycnn.layers import (
-    BatchNorm,
-    Concat,
-    Conv2D,
-    Layer,
-    MaxPool2D,
-    ReLU,
-    Residual,
-    SeparableConv2D,
-    Sequential,
-)
-from tinycnn.layers.base import behaves_as
+from tinycnn.layers import BatchNorm, Concat, Conv2D, MaxPool2D, ReLU, Residual, SeparableConv2D, Sequential
+from tinycnn.layers.base import Layer, behaves_as
 
 #: What a subclass must leave as it is for its parent's rule to hold.
 PASSES = ("forward", "backward", "_forward", "_backward")

@@ -15,7 +15,6 @@ from fer_demo.report.search import KIND, print_search, save_picture
 from fer_demo.search.space import FAMILIES
 from fer_demo.search.study import Plan, Search
 from fer_demo.training import part_to_score
-from tinycnn.sealed import check_belongs
 
 EXAMPLES = """
 Examples:
@@ -24,8 +23,6 @@ Examples:
 
   python -m fer_demo.search --data fer2013.csv --model resnet --trials 60 --epochs 8 --resume
 """
-#: Where the same search may go on differently.
-_ANY = ("trials", "threads")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -86,10 +83,8 @@ def main(
     path = out / "search.json"
     with own_folder(out):
         search = Search(plan, out, checkpoint_every)
-        earlier = take_over(path, resume, cli.resuming("fer_demo.search"), **KIND)
-        if earlier and resume:
-            check_belongs(path, _identity(earlier), _identity(search.describe(dataset)))
-        elif not resume:
+        take_over(path, resume, cli.resuming("fer_demo.search"), **KIND)
+        if not resume:
             search.forget()
         try:
             results = search.run(dataset, console)
@@ -97,14 +92,9 @@ def main(
             print_search(report.read_results(path, **KIND), console)
             raise
         print_search(results, console)
-        for written in (save_picture(results, out), out / "best.safetensors", path):
-            console.print(f"Results: {written}", soft_wrap=True, markup=False)
-
-
-def _identity(results: report.Results) -> dict[str, object]:
-    """Return what must be equal for one search to go on with another's trials."""
-    protocol = {name: value for name, value in results["protocol"].items() if name not in _ANY}
-    return {**protocol, "data": results["data"].get("sha256")}
+        console.print(f"Results: {path}, {save_picture(results, out)}", soft_wrap=True, markup=False)
+        if search.best.exists():
+            console.print(f"Model: {search.best}", soft_wrap=True, markup=False)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,11 @@ import tinycnn as tc
 from fer_demo import report
 from fer_demo.data import Dataset
 from fer_demo.display import Display
+from fer_demo.recipes import RECIPES
 from fer_demo.search.space import Choice, choose
 from fer_demo.training import describe_data, hold_out, save_model, train_model
 from tinycnn.optional import optional
+from tinycnn.sealed import check_belongs
 from tinycnn.summary import rows
 
 #: A trial is not given up before so many others have been trained to the end.
@@ -55,6 +57,9 @@ class Search:
         out: an existing folder.
         checkpoint_every: seconds.
 
+    Attributes:
+        best: file of the most accurate model so far.
+
     Raises:
         MissingPackageError: Optuna is not installed.
     """
@@ -63,23 +68,14 @@ class Search:
         self._optuna = optional("optuna", "search")
         self._optuna.logging.set_verbosity(self._optuna.logging.WARNING)
         self._plan, self._out, self._every = plan, out, checkpoint_every
+        self._record, self.best = out / "study.db", out / "best.safetensors"
 
     def forget(self) -> None:
         """Delete what an earlier search has left in the folder."""
-        (self._out / "study.db").unlink(missing_ok=True)
-        (self._out / "best.safetensors").unlink(missing_ok=True)
+        self._record.unlink(missing_ok=True)
+        self.best.unlink(missing_ok=True)
         for path in self._out.glob("trial-*.checkpoint*"):
             path.unlink()
-
-    def describe(self, dataset: Dataset) -> report.Results:
-        """Return what `search.json` says beside the trials."""
-        here = {"backend": tc.backend_name(), "threads": tc.get_threads()}
-        return {
-            "finished": False,
-            "protocol": {**self._plan.describe(), **here},
-            "data": describe_data(dataset),
-            "environment": report.environment(),
-        }
 
     def run(self, dataset: Dataset, console: Console) -> report.Results:
         """Train all trials that are still missing; write `search.json` as it grows, and return it.
@@ -89,12 +85,19 @@ class Search:
             console: where to show progress.
 
         Raises:
-            ConfigError: nothing would be held out.
+            ConfigError: nothing would be held out, or the folder's search is one of other options.
+            FileFormatError: `study.db` is damaged.
         """
         plan, indices = self._plan, hold_out(dataset, self._plan.validation, seed=0)
         if not len(indices[1]):
             raise tc.ConfigError(f"validation={plan.validation!r}: expected some faces to score on")
-        study, results = self._open(), self.describe(dataset)
+        study = self._open(dataset)
+        results: report.Results = {
+            "finished": False,
+            "protocol": {**plan.describe(), "backend": tc.backend_name(), "threads": tc.get_threads()},
+            "data": describe_data(dataset),
+            "environment": report.environment(),
+        }
 
         def write() -> None:
             results["trials"] = [self._entry(trial) for trial in study.get_trials(deepcopy=False)]
@@ -109,12 +112,27 @@ class Search:
         write()
         return results
 
-    def _open(self) -> Any:
-        storage = self._optuna.storages.RDBStorage(f"sqlite:///{self._out / 'study.db'}")
+    def _open(self, dataset: Dataset) -> Any:
+        """Return Optuna's study in the folder, a new one if there is none."""
+        belongs_to = {
+            **{name: value for name, value in self._plan.describe().items() if name != "trials"},
+            "details": [repr(RECIPES[name]) for name in self._plan.recipes],
+            "backend": tc.backend_name(),
+            "data": dataset.sha256,
+        }
+        options = {"study_name": _NAME, "direction": "maximize", "load_if_exists": True}
         pruner = self._optuna.pruners.MedianPruner(n_startup_trials=PATIENCE)
-        return self._optuna.create_study(
-            study_name=_NAME, storage=storage, pruner=pruner, direction="maximize", load_if_exists=True
-        )
+        try:
+            storage = self._optuna.storages.RDBStorage(f"sqlite:///{self._record}")
+            study = self._optuna.create_study(storage=storage, pruner=pruner, **options)
+        except optional("sqlalchemy.exc", "search").DatabaseError as error:
+            raise tc.FileFormatError(
+                f"{self._record}: not a record of a search ({error.__cause__}): delete it to start anew"
+            ) from error
+        if not study.user_attrs:
+            study.set_user_attr("belongs_to", belongs_to)
+        check_belongs(self._record, study.user_attrs["belongs_to"], belongs_to)
+        return study
 
     def _trials(self, study: Any) -> Iterator[Any]:
         """Give trials up to the planned number: first the one that was cut short."""
@@ -125,7 +143,8 @@ class Search:
                 yield self._optuna.trial.Trial(study, trial._trial_id)
         for number in range(len(study.get_trials()), self._plan.trials):
             # A generator of its own for every trial: so a search that was cut short chooses the same.
-            study.sampler = self._optuna.samplers.TPESampler(seed=self._plan.seed * 100_003 + number)
+            (seed,) = np.random.SeedSequence((self._plan.seed, number)).generate_state(1).tolist()
+            study.sampler = self._optuna.samplers.TPESampler(seed=seed)
             yield study.ask()
 
     def _train(
@@ -175,7 +194,7 @@ class Search:
         if whole and accuracy > max([-1.0, *_accuracies(study)]):
             info = {**asdict(choice), **plan.describe(), "data": dataset.sha256}
             scores = {"validation_accuracy": accuracy}
-            save_model(model, self._out / "best.safetensors", normalise, dataset, scores, info, history)
+            save_model(model, self.best, normalise, dataset, scores, info, history)
         study.tell(trial, accuracy if whole else None, states.COMPLETE if whole else states.PRUNED)
         checkpoint.remove()
         epochs = "" if whole else f"given up after {len(history.val_accuracy)} of {plan.epochs} epochs  "

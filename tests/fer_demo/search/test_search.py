@@ -73,9 +73,17 @@ def test_more_trials_may_be_asked_for_but_nothing_else_changed(call):
     assert len(call.trained) == 2
     code, _, error = call("--epochs", "2", "--trials", "2", "--out", "out", "--resume")
     assert code == 2
-    assert "belongs to another run: epochs was 1, is 2" in error
+    assert "study.db belongs to another run: epochs was 1, is 2" in error
     assert call("--epochs", "1", "--trials", "1", "--out", "out")[0] == 0  # a new one in its place
     assert trials("out") == first
+
+
+def test_a_damaged_record_is_named(call):
+    Path("out").mkdir()
+    Path("out/study.db").write_bytes(b"no database" * 100)
+    code, _, error = call("--out", "out", "--resume")
+    assert code == 2
+    assert "study.db: not a record of a search (file is not a database): delete it" in error
 
 
 def test_the_hopeless_are_given_up_and_the_diverged_do_not_stop_it(call, monkeypatch):
