@@ -2,11 +2,12 @@
 
 The results are plain dicts, lists, strings and numbers::
 
-    trials  [{number, state ("complete", "pruned" if it was given up or has diverged, or "running"),
-              choice: {recipe, rate, batch_size, depth, width}, see `fer_demo.search.space.Choice`,
-              diverged (the error's message, or None), accuracy: [held out, one per epoch];
-              and of those that have ended without diverging: learning_rate, widths, blocks, parameters,
-              multiply_adds (of one image's forward pass), seconds}]
+    trials  {number: {
+                number, state ("complete", "pruned" if it was given up or has diverged, or "running"),
+                choice: {recipe, rate, batch_size, depth, width}, see `fer_demo.search.space.Choice`,
+                diverged (the error's message, or None), accuracy: [held out, one per epoch];
+                and of those that have ended without diverging: learning_rate, widths, blocks, parameters,
+                multiply_adds (of one image's forward pass), seconds}}
 """
 
 import math
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: What tells `search.json` from other files of results; see `fer_demo.report.read_results`.
-KIND: dict[str, Any] = {"module": "fer_demo.search", "parts": ("protocol",)}
+KIND: dict[str, Any] = {"module": "fer_demo.search", "parts": ("protocol", "trials")}
 
 Trial = dict[str, Any]
 #: So many trials are printed.
@@ -41,13 +42,13 @@ LUCK_SENTENCE = (
 
 def finished_trials(results: Results) -> list[Trial]:
     """Return the trials that were trained to the end, the most accurate first."""
-    whole = [trial for trial in results["trials"] if trial["state"] == "complete"]
+    whole = [trial for trial in results["trials"].values() if trial["state"] == "complete"]
     return sorted(whole, key=lambda trial: -trial["accuracy"][-1])
 
 
 def trial_table(results: Results) -> TableContent:
     """A row per trial: those trained to the end, the best first, then those given up."""
-    given_up = [trial for trial in results["trials"] if trial["state"] == "pruned"]
+    given_up = [trial for trial in results["trials"].values() if trial["state"] == "pruned"]
     found = [*finished_trials(results), *given_up]
     hidden = f", {_SHOWN} of {len(found)}" if len(found) > _SHOWN else ""
     return TableContent(
@@ -101,7 +102,7 @@ def draw_search(results: Results) -> "Figure":
     title = f"Search over {results['protocol']['model']}: accuracy on held-out faces"
     figure = labelled(new_figure(7.2, 6.2), title, results["data"]["synthetic"])
     upper, lower = figure.subplots(2, 1)
-    _draw_history(upper, results["trials"])
+    _draw_history(upper, [*results["trials"].values()])
     _draw_choices(lower, finished_trials(results))
     for axes in (upper, lower):
         tidy(axes)

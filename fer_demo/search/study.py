@@ -100,7 +100,7 @@ class Search:
         }
 
         def write() -> None:
-            results["trials"] = [self._entry(trial) for trial in study.get_trials(deepcopy=False)]
+            results["trials"] = {str(trial.number): _entry(trial) for trial in study.get_trials()}
             report.write_results(results, self._out / "search.json")
 
         write()
@@ -203,17 +203,18 @@ class Search:
     def _checkpoint(self, number: int) -> tc.Checkpoint:
         return tc.Checkpoint(self._out / f"trial-{number}.checkpoint", self._every)
 
-    def _entry(self, trial: Any) -> dict[str, Any]:
-        """Return a trial as `fer_demo.report.search` describes it."""
-        accuracy = [trial.intermediate_values[epoch] for epoch in sorted(trial.intermediate_values)]
-        return {
-            "number": trial.number,
-            "state": trial.state.name.lower(),
-            "choice": trial.params,
-            "diverged": trial.user_attrs.get("diverged"),
-            "accuracy": accuracy,
-            **trial.user_attrs.get("found", {}),
-        }
+
+def _entry(trial: Any) -> dict[str, Any]:
+    """Return a trial as `fer_demo.report.search` describes it."""
+    accuracy = [trial.intermediate_values[epoch] for epoch in sorted(trial.intermediate_values)]
+    return {
+        "number": trial.number,
+        "state": trial.state.name.lower(),
+        "choice": trial.params,
+        "diverged": trial.user_attrs.get("diverged"),
+        "accuracy": accuracy,
+        **trial.user_attrs.get("found", {}),
+    }
 
 
 def _accuracies(study: Any) -> list[float]:

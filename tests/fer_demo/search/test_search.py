@@ -36,7 +36,7 @@ def call(run_command, count_trainings, monkeypatch):
 
 def trials(folder):
     """What was chosen and found, without what a clock says."""
-    found = json.loads(Path(folder, "search.json").read_text())["trials"]
+    found = json.loads(Path(folder, "search.json").read_text())["trials"].values()
     return [{name: value for name, value in trial.items() if name != "seconds"} for trial in found]
 
 
