@@ -130,7 +130,7 @@ def _draw_history(axes: "Axes", trials: Sequence[Trial]) -> None:
     if steps:
         axes.step(*zip(*steps, strict=True), where="post", color=PALETTE[5], label="best so far")
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="lower right", frameon=False, fontsize=9)
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False, fontsize=9)
     axes.set_xlabel("trial")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -140,8 +140,8 @@ def _draw_history(axes: "Axes", trials: Sequence[Trial]) -> None:
 _AXES: dict[str, tuple[Callable[[Trial], Any], Callable[[Trial], str]]] = {
     "recipe": (lambda trial: trial["choice"]["recipe"], lambda trial: trial["choice"]["recipe"]),
     "learning rate": (
-        lambda trial: math.log(trial["learning_rate"]),
-        lambda trial: f"{trial['learning_rate']:.2g}",
+        lambda trial: math.log(trial["choice"]["rate"]),
+        lambda trial: f"×{trial['choice']['rate']:.2g}",
     ),
     "batch": (
         lambda trial: math.log(trial["choice"]["batch_size"]),
@@ -173,6 +173,7 @@ def _draw_choices(axes: "Axes", best_first: Sequence[Trial]) -> None:
     axes.set_xlim(-0.1, len(_AXES) - 0.4)
     axes.set_ylim(-0.1, 1.1)
     axes.yaxis.set_visible(False)
+    axes.grid(visible=True, axis="x", color="#dddddd")
 
 
 def _scaled(values: Sequence[Any]) -> list[float]:
