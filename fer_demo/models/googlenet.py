@@ -39,8 +39,8 @@ def inception(
     for index, (width, count) in enumerate(zip(widths, blocks, strict=True), start=1):
         stage: dict[str, tc.Layer] = {} if index == 1 else {"pool": _halve()}
         for number in range(1, count + 1):
-            stage[f"module{number}"] = _module(channels, width, rng)
-            channels = 4 * width
+            module = stage[f"module{number}"] = _module(channels, width, rng)
+            *_, channels = module.output_shape((1, 1, channels))
         layers[f"stage{index}"] = tc.Sequential(stage)
     return tc.Sequential(layers | score_layers(channels, classes, rng, dropout=0.4), input_shape=FACE)
 
@@ -50,7 +50,7 @@ def _halve() -> tc.MaxPool2D:
 
 
 def _module(channels: int, width: int, rng: np.random.Generator) -> tc.Concat:
-    """An Inception module, with the proportions of the paper's first, (3a): 4 * width channels.
+    """An Inception module, with the proportions of the paper's first, (3a): 4 * width channels of an even width.
 
     What the larger windows read is narrowed before by 1x1 convolutions, or they would cost too much.
     """
