@@ -50,7 +50,7 @@ def _halve() -> tc.MaxPool2D:
 
 
 def _module(channels: int, width: int, rng: np.random.Generator) -> tc.Concat:
-    """An Inception module, with the proportions of the paper's first, (3a): 4 * width channels of an even width.
+    """An Inception module in the proportions of the paper's first, (3a): 4 * width channels, if that is even.
 
     What the larger windows read is narrowed before by 1x1 convolutions, or they would cost too much.
     """
