@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinycnn.checks import refuse
-from tinycnn.errors import CacheError, ConfigError, ShapeError, TinyCNNError
+from tinycnn.errors import CacheError, ConfigError, DTypeError, ShapeError, TinyCNNError
 from tinycnn.kernels import active
 from tinycnn.layers.base import Composite, Layer, Shape
 
@@ -158,10 +158,12 @@ class Concat(Composite):
         """Return the sum of all branches' gradients of x."""
         if self._cache is None:
             raise CacheError(f"{self!r}: backward needs a forward(x, train=True) before it")
-        if np.shape(dy)[-1:] != (sum(self._cache),):
+        if not isinstance(dy, np.ndarray):
+            raise DTypeError(f"{self!r}: backward got a {type(dy).__name__}, expected an array")
+        if dy.shape[-1:] != (sum(self._cache),):
             raise ShapeError(
-                f"{self!r}: backward got a gradient of shape {np.shape(dy)}, its output had "
-                f"{sum(self._cache)} channels"
+                f"{self!r}: backward got a gradient of shape {dy.shape}, its output had {sum(self._cache)} "
+                "channels"
             )
         parts = zip(self._children.values(), active().split(dy, self._cache), strict=True)
         return reduce(active().add, [branch.backward(part) for branch, part in parts])
