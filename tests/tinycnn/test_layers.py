@@ -185,11 +185,25 @@ def test_what_does_not_fit_is_refused(kind, data):
             (1, 4, 4, 1),
             r"main gives \(4, 4, 2\), shortcut gives \(4, 4, 1\)",
         ),
+        (
+            tc.Concat({"same": tc.ReLU(), "halved": tc.MaxPool2D(2)}),
+            (1, 4, 4, 1),
+            r"branch 'halved' gives \(2, 2, 1\), 'same' gives \(4, 4, 1\) .*: give both the same stride",
+        ),
     ],
 )
 def test_shape_errors_say_what_was_expected(layer, shape, message):
     with pytest.raises(tc.ShapeError, match=message):
         layer.forward(np.zeros(shape, np.float32))
+
+
+def test_an_error_inside_a_branch_names_the_branch():
+    layer = tc.Concat({"first": tc.ReLU(), "second": tc.Conv2D(3, 2, 3)})
+    with pytest.raises(tc.ShapeError) as caught:
+        layer.forward(np.zeros((1, 9, 9, 1), np.float32))
+    assert caught.value.__notes__ == ["in branch 'second'"]
+    with pytest.raises(tc.ConfigError, match="Concat: expected at least two branches"):
+        tc.Concat([tc.ReLU()])
 
 
 def test_an_error_inside_a_model_names_the_layer():
