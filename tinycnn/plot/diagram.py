@@ -245,7 +245,8 @@ def _concat(layer: Concat, path: str, shape: Shape | None) -> tuple[_Drawing, Sh
         )
         edge += branch.left + branch.right + 20
     for height in (0, meeting):
-        svg += f'<path d="M{axes[0]:g} {height:g} H{axes[-1]:g}" stroke="currentColor" />'
+        ends = min(axes[0], 0), max(axes[-1], 0)  # data come and go at 0
+        svg += f'<path d="M{ends[0]:g} {height:g} H{ends[1]:g}" stroke="currentColor" />'
     svg += _arrow(0, meeting, meeting + _GAP / 2) + box.at(0, meeting + _GAP / 2)
     half = max(width / 2, box.left)
     return _Drawing(half, half, meeting + _GAP / 2 + box.height, svg, forks=True), _after(layer, shape)
