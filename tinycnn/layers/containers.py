@@ -145,14 +145,15 @@ class Concat(Composite):
         super().__init__(_named("Concat", "branches", branches))
         if len(self._children) < 2:
             raise ConfigError("Concat: expected at least two branches")
-        self._cache: list[int] | None = None  # channels of each branch's output
+        self._cache: tuple[Shape, list[int]] | None = None  # the output's shape, each branch's channels
 
     def forward(self, x: np.ndarray, train: bool = False) -> np.ndarray:
         """Return the branches' outputs (N, H, W, C) as one array; or features (N, F)."""
         x = self._checked_input(x)
         outputs = [branch.forward(x, train) for branch in self._children.values()]
-        self._cache = [y.shape[-1] for y in outputs] if train else None
-        return active().concat(outputs)
+        y = active().concat(outputs)
+        self._cache = (y.shape, [part.shape[-1] for part in outputs]) if train else None
+        return y
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
         """Return the sum of all branches' gradients of x."""
@@ -160,12 +161,10 @@ class Concat(Composite):
             raise CacheError(f"{self!r}: backward needs a forward(x, train=True) before it")
         if not isinstance(dy, np.ndarray):
             raise DTypeError(f"{self!r}: backward got a {type(dy).__name__}, expected an array")
-        if dy.shape[-1:] != (sum(self._cache),):
-            raise ShapeError(
-                f"{self!r}: backward got a gradient of shape {dy.shape}, its output had {sum(self._cache)} "
-                "channels"
-            )
-        parts = zip(self._children.values(), active().split(dy, self._cache), strict=True)
+        shape, channels = self._cache
+        if dy.shape != shape:
+            raise ShapeError(f"{self!r}: backward got a gradient of shape {dy.shape}, its output was {shape}")
+        parts = zip(self._children.values(), active().split(dy, channels), strict=True)
         return reduce(active().add, [branch.backward(part) for branch, part in parts])
 
     def forget(self) -> None:
