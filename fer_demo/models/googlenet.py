@@ -29,6 +29,10 @@ def inception(
         stem: channels of the first convolutions; a max-pool follows each.
         widths: channels of the 1x1 windows in each stage's modules, which give four times as many.
         blocks: modules in each stage.
+
+    >>> small = inception(stem=(8, 8), widths=(8, 8, 16))  # a small one, for a test
+    >>> small.output_shape((48, 48, 1))
+    (7,)
     """
     rng = np.random.default_rng(seed)
     layers: dict[str, tc.Layer] = {}

@@ -26,6 +26,10 @@ def resnet(
         seed: of the first weights.
         widths: channels of each stage; the first convolution has as many as the first.
         blocks: residual blocks in each stage.
+
+    >>> small = resnet(widths=(8, 8, 16, 16), blocks=(1, 1, 1, 1))  # a small one, for a test
+    >>> small.output_shape((48, 48, 1))
+    (7,)
     """
     rng = np.random.default_rng(seed)
     layers = convolution(1, widths[0], 3, rng)
@@ -59,6 +63,10 @@ def compact(
         seed: of the first weights and of dropout.
         widths: channels of the first convolution, then of each stage.
         blocks: residual blocks in each stage.
+
+    >>> small = compact(widths=(8, 8, 16, 16))  # a small one, for a test
+    >>> small.output_shape((48, 48, 1))
+    (7,)
     """
     rng = np.random.default_rng(seed)
     layers = convolution(1, widths[0], 3, rng)

@@ -29,6 +29,10 @@ def vggnet(
         widths: channels of each block.
         blocks: convolutions in each block.
         features: outputs of the first two dense layers.
+
+    >>> small = vggnet(widths=(8, 8, 8, 8, 8), features=16)  # a small one, for a test
+    >>> small.output_shape((48, 48, 1))
+    (7,)
     """
     rng = np.random.default_rng(seed)
     layers: dict[str, tc.Layer] = {}
