@@ -25,20 +25,14 @@ from tinycnn.layers.initializers import placeholders
 from tinycnn.model import Sequential
 from tinycnn.save import check_finite, place
 
-<<<<<<< HEAD
 __all__ = ["load_h5"]
 
-#: Kinds of layers that are no operations on arrays: where images come in, and where two paths meet.
-_INPUT, _ADD = "InputLayer", "Add"
-_NAMED = "Conv2D, SeparableConv2D, DepthwiseConv2D, Dense, BatchNormalization, ReLU, Softmax, pooling, Add"
-=======
 #: Kinds of layers that are no operations on arrays: where images come in, and where paths meet.
 _INPUT, _ADD, _CONCAT = "InputLayer", "Add", "Concatenate"
 _NAMED = (
     "Conv2D, SeparableConv2D, DepthwiseConv2D, Dense, BatchNormalization, ReLU, Softmax, pooling, Add, "
     "Concatenate"
 )
->>>>>>> 239e912 (Let Concat through all tools that walk a network: inference in one call, ONNX, Keras, PyTorch, diagrams)
 #: No description of a model is longer.
 MAX_CONFIG = 1 << 24
 #: Gives the paths of a layer's arrays in a file, by the layer's name and kind.

@@ -97,18 +97,14 @@ class _Reader:
             )
         given = [self._values[one] for one in node.input if one in self._values]
         constants = [self._constants[one] for one in node.input if one and one not in self._values]
-<<<<<<< HEAD
         self._left -= sum(one.nbytes for one in constants)
         if self._left < 0:
             raise ConfigError(
                 f"operators share weights that would take more than {SHARED_TIMES} times the file's bytes: "
                 "expected weights for each"
             )
-        if node.input[0] not in self._values or len(given) != (2 if kind == "Add" else 1):
-=======
         expected = {"Add": 2, "Concat": len(node.input)}.get(kind, 1)
         if node.input[0] not in self._values or len(given) != expected:
->>>>>>> 239e912 (Let Concat through all tools that walk a network: inference in one call, ONNX, Keras, PyTorch, diagrams)
             raise ConfigError(
                 f"{len(given)} of its {len(node.input)} inputs depend on the image: expected the first; "
                 "of Add and Concat, all"
