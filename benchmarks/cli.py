@@ -23,6 +23,11 @@ class Model(StrEnum):
 
     mini_xception = "mini_xception"
     alexnet = "alexnet"
+    alexnet_bn = "alexnet_bn"
+    compact = "compact"
+    vggnet = "vggnet"
+    inception = "inception"
+    resnet = "resnet"
     all = "all"
 
 
@@ -40,7 +45,9 @@ class TrainingPeerName(StrEnum):
     none = "none"
 
 
-Models = Annotated[list[Model], typer.Option("--model", help="May be repeated.")]
+Models = Annotated[
+    list[Model], typer.Option("--model", help="May be repeated; all: the two that peers have too.")
+]
 Batches = Annotated[list[int], typer.Option("--batch", min=1, help="Images at once; may be repeated.")]
 TrainingPeer = Annotated[TrainingPeerName, typer.Option("--peer", help="Whom to compare with.")]
 Threads = Annotated[int, typer.Option(min=1, help="For both sides.")]
@@ -54,6 +61,8 @@ TOO_BUSY = 0.05
 #: One thing to measure.
 Case = dict[str, Any]
 MODELS = [Model.mini_xception]
+#: What peers have too.
+WITH_PEERS = [Model.mini_xception, Model.alexnet]
 BATCHES = [64]
 #: Packages that a peer needs: ONNX Runtime and OpenCV run what PyTorch exports.
 NEEDS = {
@@ -70,16 +79,19 @@ def cases(models: Iterable[Model], batches: Iterable[int]) -> list[Case]:
 
 def chosen(models: Iterable[Model]) -> list[str]:
     """Return the names of the models asked for, each once."""
-    return [str(model) for model in Model if model != Model.all and {model, Model.all} & set(models)]
+    wanted = {one for model in models for one in (WITH_PEERS if model == Model.all else [model])}
+    return [str(model) for model in Model if model in wanted]
 
 
-def installed(peers: Iterable[str]) -> list[str]:
-    """Return those of the peers that are installed, and say in a line each which are not."""
-    found = []
+def installed(peers: Iterable[str], models: Iterable[Model] = ()) -> list[str]:
+    """Return those of the peers that are installed and have all models; say in a line each which are not."""
+    found, ours_alone = [], [name for name in chosen(models) if name not in WITH_PEERS]
     for peer in peers:
         missing = [package for package in NEEDS.get(peer, ()) if find_spec(package) is None]
         if missing:
             print(f"{peer} is left out: {', '.join(missing)} not installed, see benchmarks/README.md")
+        elif peer in NEEDS and ours_alone:
+            print(f"{peer} is left out: {', '.join(ours_alone)} are ours alone")
         elif peer in NEEDS:
             found.append(str(peer))
     return found

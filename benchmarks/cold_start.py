@@ -56,7 +56,7 @@ def main(
 ) -> None:
     """Measure how long a user waits for the first training step."""
     os.environ.update(thread_variables(threads))
-    peers = cli.installed([peer])
+    peers = cli.installed([peer], models)
     imports = medians({name: partial(run, f"import {name}") for name in ("tinycnn", "numpy")}, rounds)
     rows = []
     for model in cli.chosen(models):

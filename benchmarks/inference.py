@@ -55,7 +55,7 @@ def main(
     save: cli.JsonFile = None,
 ) -> None:
     """Compare the speed of inference with PyTorch's, ONNX Runtime's and OpenCV's."""
-    found = cli.installed(peers)
+    found = cli.installed(peers, models)
     rows = []
     for case in cli.cases(models, batches):
         contenders = {

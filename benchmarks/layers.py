@@ -92,5 +92,5 @@ def leaves(layer: Layer, shape: Shape, path: str = "") -> Iterator[tuple[str, La
         yield path, layer, shape
     for name, child in layer.children().items():
         yield from leaves(child, shape, f"{path}.{name}" if path else name)
-        if not isinstance(layer, tc.Residual):  # whose two paths start at the same input
+        if not isinstance(layer, tc.Residual | tc.Concat):  # whose paths start at the same input
             shape = child.output_shape(shape)

@@ -41,7 +41,7 @@ def main(
     save: cli.JsonFile = None,
 ) -> None:
     """Compare the memory that training takes with PyTorch's: a ratio below 1 means that ours takes less."""
-    modes = ("contiguous", "channels_last") if cli.installed([peer]) else ()
+    modes = ("contiguous", "channels_last") if cli.installed([peer], models) else ()
     rows = []
     for case in cli.cases(models, batches):
         ours = Contender("benchmarks.ours:training_step", {**case, "backend": backend}, threads)

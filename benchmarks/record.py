@@ -6,7 +6,8 @@ Run as ``python -m benchmarks.record FILE...`` and then ``python -m benchmarks.t
 * `results.json` of `fer_demo.cv`: `folds.json` gets a row per model;
 * `ablation.json` or `paper.json` of the commands of these names: `ablation.json` gets a row, `paper.json` is
   replaced;
-* lines of JSON (`.jsonl`) about what was tried: `search.json` gets a row of each. `SEARCH` names their
+* `search.json` of `fer_demo.search`: the file of that name gets a row per trial that has ended;
+* lines of JSON (`.jsonl`) about what else was tried: `search.json` gets a row of each. `SEARCH` names their
   fields; whatever failed belongs there too, with an accuracy of null and a note.
 
 ``--search`` takes weights as something that was tried. A row takes the place of an earlier one of the same
@@ -28,6 +29,7 @@ from fer_demo import cli, report
 from fer_demo.errors import DataError
 from fer_demo.report.ablation import KIND as ABLATION
 from fer_demo.report.paper import KIND as PAPER
+from fer_demo.report.search import KIND as TRIALS
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 
@@ -111,7 +113,7 @@ def _read(path: Path, search: bool, note: str) -> tuple[str, list[Row]]:
             raise DataError(f"{path}: the run is not finished; end it with --resume")
         _check_real(path, results["data"])
         return name, rows(results)
-    raise DataError(f"{path}: expected a file that fer_demo.cv, fer_demo.ablation or fer_demo.paper wrote")
+    raise DataError(f"{path}: expected a file that fer_demo.cv, .ablation, .paper or .search wrote")
 
 
 def _training(path: Path) -> Row:
@@ -197,11 +199,30 @@ def _paper(results: report.Results) -> list[Row]:
     ]
 
 
+def _trials(results: report.Results) -> list[Row]:
+    """The rows of a search: its trials that have ended."""
+    protocol, rows = results["protocol"], []
+    for trial in results["trials"].values():
+        if trial["state"] == "running":
+            continue
+        choice, epochs = trial["choice"], len(trial["accuracy"])
+        note = "diverged" if trial["diverged"] else "" if epochs == protocol["epochs"] else "given up"
+        row = {**protocol, **choice, "epochs": epochs, "scored_on": protocol["validation"], "note": note}
+        row["changes"] = f"rate ×{choice['rate']:.3g}, depth {choice['depth']:+d}, width ×{choice['width']:g}"
+        row |= {
+            "accuracy": None if trial["diverged"] else trial["accuracy"][-1],
+            "seconds": trial.get("seconds"),
+        }
+        rows.append({name: row.get(name) for name in SEARCH})
+    return rows
+
+
 #: Kinds of results: how they are read, the name of the file that they belong into, and how they become rows.
 _KINDS: Sequence[tuple[dict[str, Any], str, Callable[[report.Results], list[Row]]]] = (
     ({}, "folds", _folds),
     (ABLATION, "ablation", _ablation),
     (PAPER, "paper", _paper),
+    (TRIALS, "search", _trials),
 )
 
 

@@ -15,6 +15,8 @@ from benchmarks import result_tables
 from benchmarks.cli import TOO_BUSY
 from benchmarks.markdown import Row, table
 from benchmarks.record import command
+from fer_demo.models import FACE, MODELS
+from tinycnn import summary
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
@@ -22,7 +24,7 @@ PAGES = (
     ROOT / "README.md",
     *(
         ROOT / "docs" / f"{name}.md"
-        for name in ("speed", "model_card", "results", "application", "web", "quantization")
+        for name in ("speed", "model_card", "models", "results", "application", "web", "quantization")
     ),
 )
 
@@ -57,6 +59,28 @@ def _training(result: Row) -> str:
     eager = all(row["peer"].endswith("eager") for row in result["rows"])
     peer = f"times as fast as PyTorch{' (eager)' if eager else ''}"
     return table(["training", "batch", "images/s", peer], rows) + _source(result)
+
+
+def _networks(result: Row) -> str:
+    """Every model: its size, and what is recorded of its accuracy and of its speed."""
+    speed = {row["model"]: row for row in result["rows"]}
+    folds = {row["model"]: row for row in load("folds")["rows"] if _is_comparison(row)}
+    lines = []
+    for name, make in MODELS.items():
+        layers = summary.rows(make(), FACE)
+        size = sum(row.parameters for row in layers), sum(row.multiply_adds for row in layers)
+        accuracy = folds[name]["accuracy"] if name in folds else None
+        found = "–" if accuracy is None else f"{accuracy['mean']:.4f} ± {accuracy['std']:.4f}"
+        rate = f"{speed[name]['images_per_s_median']:,.0f}" if name in speed else "–"
+        lines.append([f"`{name}`", *(f"{number:,}" for number in size), found, rate])
+    heads = ["network", "trained numbers", "multiply-adds of a face", "accuracy of 5 folds, 8 epochs"]
+    return table([*heads, "images/s in training"], lines) + (_source(result) if speed else "")
+
+
+def _is_comparison(row: Row) -> bool:
+    """Whether a cross-validation is one of those that compare the networks."""
+    protocol = (row["folds"], row["epochs"], row["recipe"], row["keep_copies_together"], row["extra"])
+    return protocol == (5, 8, "default", False, None)
 
 
 def _scaling(result: Row) -> str:
@@ -276,6 +300,7 @@ TABLES: dict[str, Callable[[Row], str]] = {
     "train_step": _training,
     "train_step_numpy": _training,
     "train_step_scaling": _scaling,
+    "networks": _networks,
     "inference": _inference,
     "memory": _memory,
     "cold_start": _cold_start,

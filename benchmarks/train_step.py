@@ -56,7 +56,7 @@ def main(
     save: cli.JsonFile = None,
 ) -> None:
     """Compare the speed of training with PyTorch's."""
-    peers = [] if scaling else cli.installed([peer])
+    peers = [] if scaling else cli.installed([peer], models)
     rows = []
     for case in cli.cases(models, SCALING_BATCHES if scaling else batches):
         ours = Contender("benchmarks.ours:training_step", {**case, "backend": backend}, threads)

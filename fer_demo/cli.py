@@ -43,6 +43,9 @@ class ModelName(StrEnum):
     alexnet = "alexnet"
     alexnet_bn = "alexnet_bn"
     compact = "compact"
+    vggnet = "vggnet"
+    inception = "inception"
+    resnet = "resnet"
 
 
 class Part(StrEnum):

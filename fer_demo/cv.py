@@ -29,6 +29,9 @@ class ModelChoice(StrEnum):
     alexnet = "alexnet"
     alexnet_bn = "alexnet_bn"
     compact = "compact"
+    vggnet = "vggnet"
+    inception = "inception"
+    resnet = "resnet"
     paper = "paper"
     all = "all"
 

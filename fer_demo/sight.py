@@ -10,10 +10,10 @@ from tinycnn.explain.cam import split, weigh
 from tinycnn.explain.twin import Twin, score_gradient
 from tinycnn.inference import compile_for_inference
 from tinycnn.kernels import one_thread_pool
-from tinycnn.layers import Conv2D, DepthwiseConv2D, Residual, SeparableConv2D, Sequential
+from tinycnn.layers import Concat, Conv2D, DepthwiseConv2D, Residual, SeparableConv2D, Sequential
 
 #: A block begins with one of these, and goes on with norms, ReLUs and pooling.
-_BEGINNINGS = (Conv2D, DepthwiseConv2D, SeparableConv2D, Residual, Sequential)
+_BEGINNINGS = (Conv2D, DepthwiseConv2D, SeparableConv2D, Residual, Concat, Sequential)
 #: So many percent of the darkest and of the brightest numbers of a block are all black or all white.
 _CLIPPED = 1
 

@@ -119,6 +119,7 @@ def train_model(
     epochs: int,
     batch_size: int,
     seed: int,
+    network: Mapping[str, Any] | None = None,
     targets: np.ndarray | None = None,
     validation: tuple[np.ndarray, np.ndarray] | None = None,
     checkpoint: tc.Checkpoint | None = None,
@@ -138,13 +139,14 @@ def train_model(
         epochs: passes over x.
         batch_size: images a step.
         seed: of first weights, order, augmentation and dropout.
+        network: arguments for the function in `MODELS`, such as ``{"widths": (16, 32, 64, 96)}``.
         targets: float32, (N, 7), probabilities to train on in place of the labels, such as a teacher's.
         validation: (images, labels) to score after every epoch.
         checkpoint: where to go on from.
         progress: hears of the training.
         callbacks: called after every epoch, such as logs.
     """
-    normalise, model = Normalisation.fit(x), MODELS[name](seed=seed)
+    normalise, model = Normalisation.fit(x), MODELS[name](seed=seed, **network or {})
     shown = recipe.shown(labels, seed)
     history = model.fit(
         x[shown],

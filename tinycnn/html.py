@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from tinycnn.layers import Layer, Residual, Sequential
+from tinycnn.layers import Concat, Layer, Residual, Sequential
 from tinycnn.layers.base import Shape
 
 #: The style of a model's tree. Colours are the page's, only fainter, so that it fits light and dark themes.
@@ -51,7 +51,7 @@ def _node(name: str, layer: Layer, shape: Shape | None, state: str = "") -> str:
     inside = []
     for child_name, child in layer.children().items():
         inside.append(_node(child_name, child, shape))
-        if shape is not None and not isinstance(layer, Residual):  # whose paths start at the same input
+        if shape is not None and not isinstance(layer, Residual | Concat):  # whose paths have one input
             shape = child.output_shape(shape)
     return f"<details {state}><summary>{row}</summary>{''.join(inside)}</details>"
 

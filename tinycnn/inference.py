@@ -18,6 +18,7 @@ from tinycnn.kernels import active, backend_name, one_thread_pool
 from tinycnn.kernels.steps import Step
 from tinycnn.layers import (
     BatchNorm,
+    Concat,
     Conv2D,
     Dense,
     DepthwiseConv2D,
@@ -197,6 +198,14 @@ class Walk:
         self.steps[-1] = step._replace(extra=detour.number)
         return main
 
+    def _concat(self, layer: Concat, x: _Value) -> _Value:
+        array = layer._checked_input(x.like)
+        self._shared.add(x.number)
+        first, *others = [self._run(branch, x).number for branch in layer.children().values()]
+        shape = layer.output_shape(array.shape[1:])
+        self.steps.append(Step("concat", first, as_map(shape), others=tuple(others)))
+        return _Value(len(self.steps), np.empty((1, *shape), array.dtype))
+
     def _conv2d(self, layer: Conv2D, x: _Value) -> _Value:
         return self._step(layer, x, "window", kernel=layer.params["kernel"], bias=layer.params.get("bias"))
 
@@ -231,7 +240,7 @@ class Walk:
 
     def _relu(self, layer: ReLU, x: _Value) -> _Value:
         step = self.steps[-1] if x.number == len(self.steps) and x.number not in self._shared | {0} else None
-        if step is None or step.kind not in ("window", "pool", "same"):
+        if step is None or step.kind not in ("window", "pool", "same", "concat"):
             return self._step(layer, x, "same", relu=True)
         self.steps[-1] = step._replace(relu=True)
         return x
@@ -256,6 +265,7 @@ class Walk:
 _RULES: dict[type[Layer], Callable[[Walk, Any, _Value], _Value]] = {
     Sequential: Walk._sequential,
     Residual: Walk._residual,
+    Concat: Walk._concat,
     Conv2D: Walk._conv2d,
     DepthwiseConv2D: Walk._depthwise,
     SeparableConv2D: Walk._separable,

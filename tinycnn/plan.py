@@ -7,8 +7,9 @@ them while it loads the array. Layers know nothing of this; a layer that has no 
 Every rule returns the layer's output and a function that runs its backward pass and sets its gradients.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import accumulate, pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,8 +17,8 @@ import numpy as np
 from tinycnn.errors import ShapeError, TinyCNNError
 from tinycnn.kernels import active
 from tinycnn.kernels.deferred import Deferred, Gradient, Input, NormGradient, raw
-from tinycnn.layers import BatchNorm, Conv2D, Layer, MaxPool2D, ReLU, Residual, SeparableConv2D, Sequential
-from tinycnn.layers.base import behaves_as
+from tinycnn.layers import BatchNorm, Concat, Conv2D, MaxPool2D, ReLU, Residual, SeparableConv2D, Sequential
+from tinycnn.layers.base import Layer, behaves_as
 
 #: What a subclass must leave as it is for its parent's rule to hold.
 PASSES = ("forward", "backward", "_forward", "_backward")
@@ -121,9 +122,7 @@ def _max_pool(layer: MaxPool2D, x: Input) -> tuple[Input, Backward]:
 
 
 def _residual(layer: Residual, x: Input) -> tuple[Input, Backward]:
-    firsts = [_first(path) for path in layer.children().values()]
-    if isinstance(x, Deferred) and any(_is(first, kind) for first in firsts for kind in (ReLU, MaxPool2D)):
-        # Their backward passes neither add up two paths' gradients nor leave one unfinished.
+    if isinstance(x, Deferred) and _needs_finished(layer):
         return _on_finished(_residual, layer, x)
     layer._checked_input(raw(x))
     detour, detour_back = (x, None) if layer.shortcut is None else run(layer.shortcut, x)
@@ -143,6 +142,54 @@ def _residual(layer: Residual, x: Input) -> tuple[Input, Backward]:
         return main_back(_gradient(main, dy), extra=extra, partial=partial, need_dx=need_dx)
 
     return y, back
+
+
+def _needs_finished(layer: Layer) -> bool:
+    """Whether a path begins with a layer that has no gradient of a finished input to give, or to add to."""
+    firsts = [_first(path) for path in layer.children().values()]
+    return any(_is(first, kind) for first in firsts for kind in (ReLU, MaxPool2D))
+
+
+def _concat(layer: Concat, x: Input) -> tuple[Input, Backward]:
+    if isinstance(x, Deferred) and _needs_finished(layer):
+        return _on_finished(_concat, layer, x)
+    layer._checked_input(raw(x))
+    outputs, backs = zip(*[run(branch, x) for branch in layer.children().values()], strict=True)
+    y, split = _side_by_side(outputs)
+
+    def back(dy: Any, *, extra: Any = None, partial: bool = False, need_dx: bool = True) -> Any:
+        *parts, last = split(dy)
+        for branch_back, part in zip(backs, parts, strict=False):
+            extra = branch_back(part, extra=extra, partial=True)
+        return backs[-1](last, extra=extra, partial=partial, need_dx=need_dx)
+
+    return y, back
+
+
+def _side_by_side(arrays: Sequence[Any]) -> tuple[Input, Callable[[Any], list[Any]]]:
+    """Return branches' outputs as one, and a function that cuts its gradient up into theirs.
+
+    Per channel a map is a map, whichever branch it comes from: what is deferred stays so, if ReLU goes for
+    all or for none.
+    """
+    channels = [raw(array).shape[-1] for array in arrays]
+    deferred = all(isinstance(array, Deferred) and array.relu == arrays[0].relu for array in arrays)
+    if not deferred:
+        y = active().concat([_finished(array) for array in arrays])
+        return y, lambda dy: [*map(_gradient, arrays, active().split(dy, channels))]
+    z = active().concat([array.z for array in arrays])
+    mean, scale, shift = map(np.concatenate, zip(*[array[1:4] for array in arrays], strict=True))
+
+    def split(dy: Gradient) -> list[Gradient]:
+        borders = pairwise([0, *accumulate(channels)])
+        sums = [(dy.sum_g[low:high], dy.sum_gz[low:high]) for low, high in borders]
+        pooled: list[Any] = [None] * len(channels)
+        if dy.pooled is not None:
+            pooled = [dy.pooled._replace(winner=w) for w in active().split(dy.pooled.winner, channels)]
+        pieces = zip(active().split(dy.g, channels), sums, pooled, strict=True)
+        return [Gradient(g, *own_sums, own_pooled) for g, own_sums, own_pooled in pieces]
+
+    return Deferred(z, mean, scale, shift, arrays[0].relu), split
 
 
 def _first(layer: Layer) -> Layer:
@@ -244,6 +291,7 @@ def _convolution_and_norm(conv: Any, norm: BatchNorm, x: Input) -> tuple[Input, 
 RULES: dict[type[Layer], Callable[[Any, Input], tuple[Input, Backward]]] = {
     Sequential: _sequential,
     Residual: _residual,
+    Concat: _concat,
     ReLU: _relu,
     MaxPool2D: _max_pool,
 }

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tinycnn.layers import Layer, Residual, Sequential
+from tinycnn.layers import Concat, Layer, Residual, Sequential
 from tinycnn.layers.base import Shape
 
 
@@ -45,10 +45,11 @@ def _rows(layer: Layer, path: str, shape: Shape) -> Iterator[Row]:
     def inside(name: str) -> str:
         return f"{path}.{name}" if path else name
 
-    if isinstance(layer, Residual):
+    if isinstance(layer, Residual | Concat):
         for name, child in layer.children().items():
-            yield from _rows(child, inside(name), shape)  # both paths start at the same input
-        yield Row(inside("add"), "Residual", layer.output_shape(shape), 0, 0, 0)
+            yield from _rows(child, inside(name), shape)  # all paths start at the same input
+        end = "add" if isinstance(layer, Residual) else "concat"
+        yield Row(inside(end), type(layer).__name__, layer.output_shape(shape), 0, 0, 0)
     elif layer.children():
         for name, child in layer.children().items():
             yield from _rows(child, inside(name), shape)

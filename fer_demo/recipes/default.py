@@ -6,7 +6,15 @@ from fer_demo.recipes.recipe import Recipe
 
 RECIPE = Recipe(
     name="default",
-    learning_rates={"mini_xception": 1e-2, "alexnet": 1e-3, "alexnet_bn": 2e-3, "compact": 5e-3},
+    learning_rates={
+        "mini_xception": 1e-2,
+        "alexnet": 1e-3,
+        "alexnet_bn": 2e-3,
+        "compact": 5e-3,
+        "vggnet": 2e-3,
+        "inception": 5e-3,
+        "resnet": 5e-3,
+    },
     batch_size=None,
     augment=HorizontalFlip(),
     schedule=tc.OneCycle,

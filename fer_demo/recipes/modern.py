@@ -12,7 +12,15 @@ from fer_demo.recipes.recipe import Recipe
 
 RECIPE = Recipe(
     name="modern",
-    learning_rates={"mini_xception": 0.1, "alexnet": 0.01, "alexnet_bn": 0.05, "compact": 0.1},
+    learning_rates={
+        "mini_xception": 0.1,
+        "alexnet": 0.01,
+        "alexnet_bn": 0.05,
+        "compact": 0.1,
+        "vggnet": 0.05,
+        "inception": 0.1,
+        "resnet": 0.1,
+    },
     batch_size=128,
     augment=Compose((HorizontalFlip(), Affine(degrees=10, scale=(0.9, 1.1), shift=4))),
     schedule=tc.OneCycle,

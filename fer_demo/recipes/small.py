@@ -10,7 +10,15 @@ from fer_demo.recipes.recipe import Recipe
 
 RECIPE = Recipe(
     name="small",
-    learning_rates={"mini_xception": 1e-2, "alexnet": 1e-3, "alexnet_bn": 2e-3, "compact": 5e-3},
+    learning_rates={
+        "mini_xception": 1e-2,
+        "alexnet": 1e-3,
+        "alexnet_bn": 2e-3,
+        "compact": 5e-3,
+        "vggnet": 2e-3,
+        "inception": 5e-3,
+        "resnet": 5e-3,
+    },
     batch_size=64,
     augment=Compose((HorizontalFlip(), Affine(degrees=10, scale=(0.9, 1.1), shift=4))),
     schedule=tc.OneCycle,

@@ -123,6 +123,24 @@ def test_what_was_tried_is_kept_failures_included(collect, tmp_path):
     assert "| `compact` | modern | learning rate 0.01 | slow | PublicTest | 2 | 64 | 0.6000 |" in table
 
 
+def test_a_searchs_trials_were_tried_too(collect, tmp_path):
+    choice = {"recipe": "modern", "rate": 0.5, "batch_size": 64, "depth": -1, "width": 1.25}
+    whole = {"state": "complete", "choice": choice, "diverged": None, "accuracy": [0.5, 0.6], "seconds": 60}
+    trials = {
+        "0": whole,
+        "1": {**whole, "state": "pruned", "choice": {**choice, "depth": 0}, "accuracy": [0.4]},
+        "2": {**whole, "state": "pruned", "choice": {**choice, "depth": 1}, "diverged": "?", "accuracy": []},
+        "3": {**whole, "state": "running", "accuracy": []},
+    }
+    protocol = {"model": "resnet", "epochs": 2, "seed": 0, "validation": "PublicTest"}
+    rows, table = collect(results(tmp_path, "search", protocol=protocol, trials=trials), name="search")
+    assert len(rows) == 3
+    line = "| `resnet` | modern | rate ×0.5, depth -1, width ×1.25 |  | PublicTest | 2 | 64 | 0.6000 |"
+    assert line in table
+    assert "| given up | PublicTest | 1 | 64 | 0.4000 |" in table
+    assert "| diverged | PublicTest | 0 | 64 | failed |" in table
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

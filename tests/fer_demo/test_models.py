@@ -1,18 +1,28 @@
 """The models: their published sizes, their gradients, and that they can learn a batch by heart."""
 
+import inspect
+
 import numpy as np
 import pytest
 
 import tinycnn as tc
-from fer_demo.models import MODELS, alexnet, compact, mini_xception
+from fer_demo.models import FACE, MODELS, alexnet, compact, mini_xception
+from tinycnn.summary import rows
 
 SMALL = {
     "mini_xception": {"widths": (2, 3, 3, 4, 4)},
     "alexnet": {"widths": (2, 3, 3, 2, 3), "features": 5},
     "alexnet_bn": {"widths": (2, 3, 3, 2, 3), "features": 5},
     "compact": {"widths": (2, 3, 3, 4)},
+    "vggnet": {"widths": (2, 3, 3, 4, 4), "features": 5},
+    "inception": {"stem": (2, 3), "widths": (2, 2, 3)},
+    "resnet": {"widths": (2, 3, 3, 4)},
 }
-WIDE_ENOUGH = {"compact": {"widths": (4, 8, 12, 12)}}
+WIDE_ENOUGH = {
+    "compact": {"widths": (4, 8, 12, 12)},
+    "inception": {"stem": (4, 4), "widths": (4, 6, 8), "blocks": (1, 1, 1)},
+    "resnet": {"widths": (4, 8, 12, 12), "blocks": (1, 1, 1, 1)},
+}
 every_model = pytest.mark.parametrize("name", MODELS)
 
 
@@ -41,6 +51,16 @@ def test_alexnet_has_the_published_size():
 def test_the_compact_network_has_less_than_a_million_parameters():
     model = compact()
     assert numbers(model.params) == 851_207
+
+
+@pytest.mark.parametrize("name", ["vggnet", "inception", "resnet"])
+def test_the_papers_future_work_is_small(name):
+    model = MODELS[name]()
+    table = rows(model, FACE)
+    assert f"{numbers(model.params):,} parameters" in inspect.getdoc(MODELS[name])
+    assert numbers(model.params) < 3e6
+    assert sum(row.multiply_adds for row in table) < 28e6
+    assert model.output_shape(FACE) == (7,)
 
 
 @every_model

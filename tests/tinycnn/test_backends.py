@@ -26,7 +26,7 @@ def test_names_and_signatures_are_the_same():
 
 def assert_close(found, expected):
     """Equal within 1e-5 of the largest number in float32, 1e-13 in float64; dtype and shape alike."""
-    if isinstance(expected, tuple):
+    if isinstance(expected, tuple | list):
         assert len(found) == len(expected)
         for a, b in zip(found, expected, strict=True):
             assert_close(a, b)
@@ -67,6 +67,15 @@ def both(name, *args):
         if isinstance(before, np.ndarray):
             np.testing.assert_array_equal(before, after)
     return expected
+
+
+@given(widths=st.lists(st.integers(1, 5), min_size=2, max_size=4), seed=arguments["seed"], flat=st.booleans())
+def test_branches(widths, seed, flat):
+    rng, shape = np.random.default_rng(seed), (7,) if flat else (7, 3, 2)
+    arrays = [rng.standard_normal((*shape, width)) for width in widths]
+    joined = both("concat", arrays)
+    for part, array in zip(both("split", joined, widths), arrays, strict=True):
+        np.testing.assert_array_equal(part, array)
 
 
 @given(**arguments, bias=st.booleans())

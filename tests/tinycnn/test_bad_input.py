@@ -25,6 +25,7 @@ GOOD = [
     (tc.AvgPool2D, POOL),
     (tc.Dropout, {"rate": 0.5, "rng": 0}),
     (tc.Residual, {"main": tc.ReLU(), "shortcut": tc.ReLU()}),
+    (tc.Concat, {"branches": [tc.ReLU(), tc.ReLU()]}),
     (tc.Sequential, {"layers": [tc.ReLU()], "input_shape": (2, 2, 1)}),
     (tc.SoftmaxCrossEntropy, {"label_smoothing": 0.0, "class_weights": [1, 1]}),
     (tc.Cosine, {"lr": 0.1, "steps": 10, "warmup": 1, "final": 0.0}),
@@ -133,6 +134,7 @@ LAYERS = [
     (tc.AvgPool2D(2), (4, 5, 5, 2)),
     (tc.GlobalAvgPool2D(), (4, 5, 5, 2)),
     (tc.Residual(tc.ReLU()), (4, 5)),
+    (tc.Concat([tc.ReLU(), tc.Dense(5, 3, rng=0)]), (4, 5)),
     (tc.Sequential([tc.Flatten(), tc.Dense(50, 2, rng=0)]), (4, 5, 5, 2)),
 ]
 each_layer = pytest.mark.parametrize(

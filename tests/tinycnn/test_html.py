@@ -37,19 +37,23 @@ class Cells(HTMLParser):
 
 def test_the_tree_tells_shapes_and_parameters():
     block = tc.Residual(tc.Sequential({"conv": tc.Conv2D(1, 2, 3, padding="same")}), tc.Conv2D(1, 2, 1))
-    model = tc.Sequential({"block": block, "flat": tc.Flatten()}, input_shape=(4, 5, 1))
+    both = tc.Concat({"relu": tc.ReLU(), "conv": tc.Conv2D(2, 3, 1)})
+    model = tc.Sequential({"block": block, "both": both, "flat": tc.Flatten()}, input_shape=(4, 5, 1))
     tree = Cells(model._repr_html_())
     rows = list(zip(*[iter(tree.cells)] * 3, strict=True))
     assert rows == [
         ("layer", "output", "parameters"),
-        ("model Sequential", "40", "24"),
+        ("model Sequential", "100", "33"),
         ("block Residual", "4×5×2", "24"),
         ("main Sequential", "4×5×2", "20"),
         ("conv Conv2D", "4×5×2", "20"),
         ("shortcut Conv2D", "4×5×2", "4"),
-        ("flat Flatten", "40", ""),
+        ("both Concat", "4×5×5", "9"),
+        ("relu ReLU", "4×5×2", ""),
+        ("conv Conv2D", "4×5×3", "9"),
+        ("flat Flatten", "100", ""),
     ]
-    assert tree.depths[::3] == [0, 1, 2, 3, 3, 2, 1]
+    assert tree.depths[::3] == [0, 1, 2, 3, 3, 2, 2, 2, 2, 1]
 
 
 def test_the_tree_of_a_model_without_input_shape():

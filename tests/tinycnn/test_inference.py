@@ -88,12 +88,16 @@ def models(draw_from):
 
     def layer(c):
         kind = draw_from(
-            st.sampled_from(["conv", "depthwise", "separable", "pool", "norm", "relu", "residual"])
+            st.sampled_from(["conv", "depthwise", "separable", "pool", "norm", "relu", "residual", "concat"])
         )
         bias, out = draw_from(st.booleans()), draw_from(st.integers(1, 20))
         if kind == "residual":
             inner = [tc.Conv2D(c, c, 3, padding="same", bias=bias, rng=rng), tc.BatchNorm(c), tc.ReLU()]
             return tc.Residual(tc.Sequential(inner[: draw_from(st.integers(1, 3))]))
+        if kind == "concat":
+            conv = tc.Conv2D(c, out, 3, padding="same", bias=bias, rng=rng)
+            paths = [tc.Sequential([conv, tc.ReLU()]), tc.Dropout(0.5), tc.MaxPool2D(2, 1, "same")]
+            return tc.Concat(paths[draw_from(st.integers(0, 1)) :])
         return {
             "conv": lambda: tc.Conv2D(c, out, **window(), bias=bias, rng=rng),
             "depthwise": lambda: tc.DepthwiseConv2D(c, **window(), bias=bias, rng=rng),

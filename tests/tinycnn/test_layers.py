@@ -55,6 +55,11 @@ def plain_layer(draw, kind):
         shortcut = None if out == c and draw(st.booleans()) else tc.Conv2D(c, out, 1, rng=rng)
         main = tc.Sequential([tc.Conv2D(c, out, 3, padding="same", rng=rng), tc.BatchNorm(out)])
         return tc.Residual(main, shortcut), shape
+    if kind is tc.Concat:
+        c, rng = shape[-1], np.random.default_rng(draw(seeds))
+        conv = tc.Sequential([tc.Conv2D(c, 2, 3, padding="same", rng=rng), tc.BatchNorm(2)])
+        branches = {"conv": conv, "pool": tc.MaxPool2D(2, 1, "same"), "point": tc.Conv2D(c, 3, 1, rng=rng)}
+        return tc.Concat(dict([*branches.items()][: draw(st.integers(2, 3))])), shape
     if kind is tc.Sequential:
         return tc.Sequential(
             {"conv": tc.Conv2D(shape[-1], 2, 1, rng=draw(seeds)), "flat": tc.Flatten()}
@@ -65,6 +70,7 @@ def plain_layer(draw, kind):
 WINDOW_KINDS = [tc.Conv2D, tc.DepthwiseConv2D, tc.SeparableConv2D, tc.MaxPool2D, tc.AvgPool2D]
 PLAIN_KINDS = [
     tc.BatchNorm,
+    tc.Concat,
     tc.Dense,
     tc.Dropout,
     tc.Flatten,
@@ -179,11 +185,25 @@ def test_what_does_not_fit_is_refused(kind, data):
             (1, 4, 4, 1),
             r"main gives \(4, 4, 2\), shortcut gives \(4, 4, 1\)",
         ),
+        (
+            tc.Concat({"same": tc.ReLU(), "halved": tc.MaxPool2D(2)}),
+            (1, 4, 4, 1),
+            r"branch 'halved' gives \(2, 2, 1\), 'same' gives \(4, 4, 1\) .*: give both the same stride",
+        ),
     ],
 )
 def test_shape_errors_say_what_was_expected(layer, shape, message):
     with pytest.raises(tc.ShapeError, match=message):
         layer.forward(np.zeros(shape, np.float32))
+
+
+def test_an_error_inside_a_branch_names_the_branch():
+    layer = tc.Concat({"first": tc.ReLU(), "second": tc.Conv2D(3, 2, 3)})
+    with pytest.raises(tc.ShapeError) as caught:
+        layer.forward(np.zeros((1, 9, 9, 1), np.float32))
+    assert caught.value.__notes__ == ["in branch 'second'"]
+    with pytest.raises(tc.ConfigError, match="Concat: expected at least two branches"):
+        tc.Concat([tc.ReLU()])
 
 
 def test_an_error_inside_a_model_names_the_layer():

@@ -23,11 +23,12 @@ def model_with_everything():
         "relu": tc.ReLU(),
         "depthwise": tc.DepthwiseConv2D(4, 3, bias=False, rng=rng),
         "module": module,
+        "both": tc.Concat({"pool": tc.AvgPool2D(3, 1, "same"), "relu": tc.ReLU()}),
         "max": tc.MaxPool2D(3, 2, "same"),
         "avg": tc.AvgPool2D(2),
         "flat": tc.Flatten(),
         "dropout": tc.Dropout(0.3),
-        "dense": tc.Dense(12, 3, rng=rng),
+        "dense": tc.Dense(24, 3, rng=rng),
         "softmax": tc.Softmax(),
     }
     return tc.Sequential(layers, input_shape=(12, 10, 1))
@@ -40,9 +41,10 @@ def test_summary_counts():
     assert rows["depthwise"][1:] == ["DepthwiseConv2D", "4x8x4", "36", "1,152"]
     assert rows["module.main.sep.pointwise"][1:] == ["Conv2D", "4x8x6", "30", "768"]
     assert rows["module.add"][1:] == ["Residual", "4x8x6", "0", "0"]
-    assert rows["dense"][1:] == ["Dense", "3", "39", "36"]
-    assert rows["total"][1:] == ["211", "5,316"]
-    assert "12 numbers of state (running statistics), 223 in all" in text
+    assert rows["both.concat"][1:] == ["Concat", "4x8x12", "0", "0"]
+    assert rows["dense"][1:] == ["Dense", "3", "75", "72"]
+    assert rows["total"][1:] == ["247", "5,352"]
+    assert "12 numbers of state (running statistics), 259 in all" in text
 
 
 def test_summary_needs_a_shape():

@@ -82,6 +82,11 @@ def residual(*main, shortcut=None):
     return tc.Residual(chain(*main), shortcut and chain(*shortcut))
 
 
+def branches(c, *paths):
+    """A Concat of 1x1 convolutions, each followed by the layers of a path: 3 channels each."""
+    return tc.Concat([chain(*block(c, 3, *path, size=1)) for path in paths])
+
+
 def half(c, o):
     """A shortcut that halves the map."""
     return block(c, o, size=1, padding="valid", stride=2)
@@ -181,6 +186,27 @@ WAYS = {
         residual(
             residual(*block(5, 5)), *block(5, 5), shortcut=[residual(*block(5, 5), shortcut=block(5, 5))]
         ),
+    ],
+    "branches of a finished map": lambda: [branches(3, [tc.ReLU()], [tc.ReLU()]), *block(6, 4)],
+    "branches of a deferred map": lambda: [
+        *block(3, 5, tc.ReLU()),
+        branches(5, [tc.ReLU(), *block(3, 3), tc.ReLU()], [tc.ReLU()], [tc.ReLU()]),
+        *block(9, 4),
+    ],
+    "branches, then pools": lambda: [branches(3, [tc.ReLU()], [tc.ReLU()]), pool(), pool(), *block(6, 4)],
+    "branches that end in pools": lambda: [branches(3, [pool()], [pool()]), tc.ReLU(), *block(6, 4)],
+    "branches, relu in one": lambda: [*block(3, 5), branches(5, [], [tc.ReLU()]), tc.ReLU(), *block(6, 4)],
+    "branch that begins with a pool": lambda: [
+        *block(3, 5, tc.ReLU()),
+        tc.Concat([chain(*block(5, 3)), chain(pool(stride=1), *block(5, 3))]),
+        tc.BatchNorm(6),
+    ],
+    "branches not fused": lambda: [*block(3, 5), tc.Concat([conv(5, 3), tc.ReLU()]), *block(8, 3)],
+    "branches in branches": lambda: [
+        *block(3, 5),
+        tc.Concat([branches(5, [], []), residual(*block(5, 5))]),
+        tc.ReLU(),
+        *block(11, 3),
     ],
     "one layer as a path": lambda: [*block(3, 5), tc.Residual(tc.BatchNorm(5)), tc.Residual(tc.ReLU())],
     "user's composite": lambda: [*block(3, 5), tc.Residual(Planned(chain(*block(5, 5))))],

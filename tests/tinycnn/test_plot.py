@@ -132,6 +132,15 @@ def test_a_feature_grid_looks_like_its_maps():
     assert grey[-1] - grey[0] > 0.2
 
 
+def test_architecture_shows_branches_beside_one_another():
+    paths = {"a": tc.Conv2D(1, 2, 1), "b": tc.Residual(tc.ReLU()), "c": tc.Sequential([tc.ReLU(), tc.ReLU()])}
+    root = ElementTree.fromstring(plot.architecture(tc.Sequential([tc.Concat(paths)], input_shape=(4, 5, 1))))
+    words = [text.text for text in root.iter(f"{SVG}text") if text.text]
+    assert words.index("Conv2D 1×1 → 2") < words.index("Concat")
+    assert "4×5×4" in words
+    assert len(list(root.iter(f"{SVG}rect"))) == 4  # one for each branch, and one where they meet
+
+
 def test_architecture_shows_layers_shapes_and_branches():
     root = ElementTree.fromstring(plot.architecture(residual_network()))
     words = [text.text for text in root.iter(f"{SVG}text") if text.text]

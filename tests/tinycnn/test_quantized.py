@@ -262,6 +262,7 @@ def test_layers_that_cannot_be_are_refused(rewritten, layers, input_shape, messa
     ("layers", "message"),
     [
         ([tc.Conv2D(1, 2, 3), tc.AvgPool2D(2)], "layer '1' is of the kind AvgPool2D, which has no form"),
+        ([tc.Concat([tc.Conv2D(1, 2, 1), tc.ReLU()])], "layer '0' is of the kind Concat, which has no form"),
         ([tc.Sequential([tc.Softmax()]), tc.ReLU()], "layer '0.0' is a Softmax before the end"),
         ([tc.Dropout(0.5), tc.Softmax()], "nothing to quantise: expected layers that compute"),
     ],

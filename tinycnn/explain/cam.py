@@ -93,7 +93,7 @@ def _last_map(model: Sequential, input_shape: Shape) -> str:
 
 
 def _stations(layer: Layer, path: str, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
-    """Yield (path, layer, its output shape) along the main line: residual modules are taken as a whole."""
+    """Yield (path, layer, its output shape) along the main line; what has several paths is one station."""
     if not isinstance(layer, Sequential):
         yield path, layer, layer.output_shape(shape)
         return

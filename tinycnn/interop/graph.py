@@ -1,4 +1,4 @@
-"""From a graph of operations, as other libraries describe a network, to `Sequential` and `Residual`."""
+"""From a graph of operations, as others describe a network, to `Sequential`, `Residual` and `Concat`."""
 
 from collections.abc import Mapping, Sequence
 from functools import reduce
@@ -6,11 +6,11 @@ from graphlib import CycleError, TopologicalSorter
 from typing import NamedTuple
 
 from tinycnn.errors import ConfigError
-from tinycnn.layers import Layer, Residual
+from tinycnn.layers import Concat, Layer, Residual
 from tinycnn.layers import Sequential as Chain
 from tinycnn.model import Sequential
 
-#: Additions within the paths of additions; `tinycnn.save` could not write much more.
+#: Meetings within the paths to meetings; `tinycnn.save` could not write much more.
 MAX_DEPTH = 30
 
 
@@ -19,19 +19,20 @@ class Node(NamedTuple):
 
     Attributes:
         name: of the operation, and of what it puts out.
-        inputs: names of the nodes that it reads: one; two if it is an addition.
-        layers: what it does, by name, one after another; None for an addition.
+        inputs: names of the nodes that it reads: one; several if they meet in it.
+        layers: what it does, by name, one after another; or how its inputs meet: in an addition of two, or
+            side by side along the channels.
     """
 
     name: str
     inputs: tuple[str, ...]
-    layers: Mapping[str, Layer] | None
+    layers: Mapping[str, Layer] | type[Residual] | type[Concat]
 
 
 def sequential(
     nodes: Sequence[Node], source: str, result: str, input_shape: Sequence[int] | None
 ) -> Sequential:
-    """Return the model whose graph has these nodes: an addition and the two paths to it become a `Residual`.
+    """Return the model whose graph has these nodes; paths that part and meet become one layer.
 
     Args:
         nodes: in any order. Those that the result does not depend on are left out.
@@ -40,7 +41,7 @@ def sequential(
         input_shape: of one image, (H, W, C) or (features,), or None.
 
     Raises:
-        ConfigError: the graph cannot be written with additions of two paths from one place.
+        ConfigError: the graph cannot be written with paths that part in one place and meet in one.
         ShapeError: a layer cannot take what it is given.
     """
     graph = _Graph(nodes, source)
@@ -55,7 +56,7 @@ class _Graph:
         if len(self._nodes) < len(nodes) or source in self._nodes:
             raise ConfigError("two operations have the same name: expected a name for each")
         # The last place that every way to a node leads through, and how many such places there are. Where
-        # two ways end in an addition, it is where they parted (Cooper, Harvey & Kennedy 2001, "A simple,
+        # several ways meet, it is where they parted (Cooper, Harvey & Kennedy 2001, "A simple,
         # fast dominance algorithm"; a graph without circles needs one pass).
         self._above: dict[str, str] = {}
         self._depth = {source: 0}
@@ -88,7 +89,7 @@ class _Graph:
     def chain(self, start: str, end: str, depth: int = 0) -> dict[str, Layer]:
         """Return the layers after node `start` up to and with node `end`, by name."""
         if depth > MAX_DEPTH:
-            raise ConfigError(f"more than {MAX_DEPTH} additions lie within one another: expected fewer")
+            raise ConfigError(f"more than {MAX_DEPTH} branchings lie within one another: expected fewer")
         names = []
         while end != start:
             names.append(end)
@@ -97,12 +98,18 @@ class _Graph:
         for name in reversed(names):
             if name in self._used:
                 raise ConfigError(
-                    f"{name!r} lies on several paths that do not meet in one addition: expected pairs of "
-                    "paths, each from one place to one addition, one after or within another"
+                    f"{name!r} lies on several paths that do not meet in one addition or concatenation: "
+                    "expected paths that part in one place and meet in one, one after or within another"
                 )
             self._used.add(name)
             node = self._nodes[name]
-            new = {name: self._residual(node, depth)} if node.layers is None else node.layers
+            new: Mapping[str, Layer]
+            if isinstance(node.layers, Mapping):
+                new = node.layers
+            elif node.layers is Residual:
+                new = {name: self._residual(node, depth)}
+            else:
+                new = {name: self._concat(node, depth)}
             layers |= {_unused(_word(key), layers): layer for key, layer in new.items()}
         return layers
 
@@ -120,6 +127,12 @@ class _Graph:
         if main_path is None:
             raise ConfigError(f"{node.name!r} adds an array to itself: expected two different arrays")
         return Residual(main_path, shortcut_path)
+
+    def _concat(self, node: Node, depth: int) -> Concat:
+        paths = [self.chain(self._above[node.name], end, depth + 1) for end in node.inputs]
+        if not all(paths):
+            raise ConfigError(f"{node.name!r} joins its own source: expected at least one layer on each path")
+        return Concat([Chain(path) for path in paths])
 
 
 def _word(name: str) -> str:

@@ -18,7 +18,8 @@ import numpy as np
 from tinycnn.errors import ConfigError, FileFormatError, MissingPackageError, TinyCNNError
 from tinycnn.interop.graph import Node, sequential
 from tinycnn.interop.hdf5 import ERRORS, HDF5
-from tinycnn.interop.keras_layers import FLATTENING, KINDS, arrays_of, build
+from tinycnn.interop.keras_layers import FLATTENING, KINDS, arrays_of, build, check_last
+from tinycnn.layers import Concat, Residual
 from tinycnn.layers.base import Layer
 from tinycnn.layers.initializers import placeholders
 from tinycnn.model import Sequential
@@ -26,9 +27,12 @@ from tinycnn.save import check_finite, place
 
 __all__ = ["load_h5"]
 
-#: Kinds of layers that are no operations on arrays: where images come in, and where two paths meet.
-_INPUT, _ADD = "InputLayer", "Add"
-_NAMED = "Conv2D, SeparableConv2D, DepthwiseConv2D, Dense, BatchNormalization, ReLU, Softmax, pooling, Add"
+#: Kinds of layers that are no operations on arrays: where images come in, and where paths meet.
+_INPUT, _ADD, _CONCAT = "InputLayer", "Add", "Concatenate"
+_NAMED = (
+    "Conv2D, SeparableConv2D, DepthwiseConv2D, Dense, BatchNormalization, ReLU, Softmax, pooling, Add, "
+    "Concatenate"
+)
 #: No description of a model is longer.
 MAX_CONFIG = 1 << 24
 #: Gives the paths of a layer's arrays in a file, by the layer's name and kind.
@@ -39,9 +43,10 @@ _DAMAGED = (*ERRORS, IndexError, AttributeError, RecursionError, zipfile.BadZipF
 def load_h5(path: str | os.PathLike) -> Sequential:
     """Return a model that Keras saved, with its weights, for use or further training here.
 
-    Chains of layers and functional models with residual additions are understood, of the kinds of layers that
-    tinycnn has. Its layers keep their names, and an addition's name is that of the `Residual`. What only
-    training knows is left behind: optimiser, regularisers, constraints, initialisers.
+    Chains of layers and functional models with residual additions and concatenated branches are understood,
+    of the kinds of layers that tinycnn has. Its layers keep their names, and an addition's name is that of
+    the `Residual`. What only training knows is left behind: optimiser, regularisers, constraints,
+    initialisers.
 
     Args:
         path: what ``model.save("model.h5")`` or ``model.save("model.keras")`` wrote. A file of weights alone
@@ -178,7 +183,7 @@ def _described(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_kinds(found: list[dict[str, Any]]) -> None:
-    known = {*KINDS, _INPUT, _ADD}
+    known = {*KINDS, _INPUT, _ADD, _CONCAT}
     if strangers := [f"{layer['name']!r} ({layer['kind']})" for layer in found if layer["kind"] not in known]:
         more = f" and {len(strangers) - 5} more" if len(strangers) > 5 else ""
         raise ConfigError(
@@ -239,7 +244,10 @@ def _node(layer: dict[str, Any], file: HDF5, arrays: Paths, ndim: dict[str, int]
     if axes is not None:
         ndim[name] = 2 if kind in FLATTENING else axes
     if kind == _ADD:
-        return Node(name, inputs, None)
+        return Node(name, inputs, Residual)
+    if kind == _CONCAT:
+        check_last(config.get("axis", -1), axes)
+        return Node(name, inputs, Concat)
     if len(inputs) != 1:
         raise ConfigError(f"{name!r} ({kind}) has {len(inputs)} inputs: expected one")
     paths = arrays(name, kind)

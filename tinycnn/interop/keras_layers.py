@@ -49,9 +49,9 @@ def build(kind: str, config: Config, shapes: list[Shape], ndim: int | None) -> d
         if key in config and config[key] not in values:
             refuse(key, config[key], f"{values[0]!r}, which is all that tinycnn has")
     if kind == "BatchNormalization":
-        _check_last(config["axis"], ndim)
+        check_last(config["axis"], ndim)
     if kind == "Softmax":
-        _check_last(config.get("axis", -1), ndim)
+        check_last(config.get("axis", -1), ndim)
     layer = KINDS[kind](config, shapes)
     activation = None if layer is None or kind == "Activation" else _activation(config)
     named = {"": layer, "_activation": activation}
@@ -64,8 +64,8 @@ def arrays_of(layer: Layer, config: Config) -> Iterator[str]:
     yield from (name for name in (*layer.params, *layer.state) if absent.get(name, True))
 
 
-def _check_last(axis: Any, ndim: int | None) -> None:
-    """Raise a ConfigError unless the axis is the channels'."""
+def check_last(axis: Any, ndim: int | None) -> None:
+    """Raise a ConfigError unless an axis is the channels', of a layer whose input has so many axes."""
     (axis,) = axis if isinstance(axis, list) and len(axis) == 1 else (axis,)
     if axis != -1 and (ndim is None or axis != ndim - 1):
         refuse("axis", axis, "-1: the channels must come last")

@@ -7,7 +7,7 @@ them pixel by pixel. What reads a flattened map must have its weights in that or
 import numpy as np
 
 from tinycnn.errors import ConfigError
-from tinycnn.layers import BatchNorm, Conv2D, Dense, DepthwiseConv2D, Flatten, Residual
+from tinycnn.layers import BatchNorm, Concat, Conv2D, Dense, DepthwiseConv2D, Flatten, Residual
 from tinycnn.layers import Sequential as Chain
 from tinycnn.layers.base import Layer, Shape
 from tinycnn.model import Sequential
@@ -74,7 +74,7 @@ def flattened_maps(model: Sequential) -> dict[str, Shape]:
     The path "" stands for the model's output, if that is a flattened map.
 
     Raises:
-        ConfigError: the model has a `Flatten` and no `input_shape`; or adds flattened maps to other features.
+        ConfigError: the model has a `Flatten` and no `input_shape`; or adds or joins flattened maps.
     """
     found: dict[str, Shape] = {}
 
@@ -85,12 +85,15 @@ def flattened_maps(model: Sequential) -> dict[str, Shape]:
             for name, child in layer.children().items():
                 before, shape = visit(child, inside[name], shape, before), child.output_shape(shape)
             return before
-        if isinstance(layer, Residual):
+        if isinstance(layer, Residual | Concat):
             ends = {visit(child, inside[name], shape, before) for name, child in layer.children().items()}
-            ends |= {before} if layer.shortcut is None else set()
+            if isinstance(layer, Concat):
+                ends.add(None)  # two flattened maps behind one another are no flattened map
+            elif layer.shortcut is None:
+                ends.add(before)
             if len(ends) > 1:
                 raise ConfigError(
-                    f"{path!r} adds a flattened map to other features: put it before the Flatten"
+                    f"{path!r} combines a flattened map and other features: put it before the Flatten"
                 )
             return ends.pop()
         if isinstance(layer, Flatten):

@@ -21,11 +21,11 @@ class Step(NamedTuple):
 
     The kinds: "window" is a depthwise convolution with `taps`, then an ordinary one with `kernel`, then a
     `bias`. Each may be missing, and the window belongs to the first that is there. "pool" is the largest
-    value of each window, "mean" that of each map, "softmax" runs along the channels, and "same" changes only
-    the shape.
+    value of each window, "mean" that of each map, "softmax" runs along the channels, "same" changes only the
+    shape, and "concat" puts `others` behind the source, channel by channel.
     """
 
-    kind: Literal["window", "pool", "mean", "softmax", "same"]
+    kind: Literal["window", "pool", "mean", "softmax", "same", "concat"]
     source: int
     shape: tuple[int, ...]  # of the result: (H, W, C)
     taps: np.ndarray | None = None  # (KH, KW, C)
@@ -34,14 +34,20 @@ class Step(NamedTuple):
     window: Pair = (1, 1)
     stride: Pair = (1, 1)
     pad: Pad = NO_PAD
-    extra: int | None = None  # the value to be added; only where there is neither taps nor kernel
+    others: tuple[int, ...] = ()  # values that a "concat" takes besides the source
+    extra: int | None = None  # the value to be added; only to what "pool" and "same" make
     relu: bool = False
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        """Numbers of all values that it needs."""
+        return (self.source, *self.others, *([] if self.extra is None else [self.extra]))
 
 
 def run_steps(steps: Sequence[Step], x: np.ndarray, kernels: ModuleType) -> np.ndarray:
     """Return the last step's result for x (N, H, W, C), a new array, by calling one kernel after another."""
     values = {0: x}
-    last_use = {number: i for i, step in enumerate(steps) for number in (step.source, step.extra)}
+    last_use = {number: i for i, step in enumerate(steps) for number in step.reads}
     for i, step in enumerate(steps):
         values[i + 1] = run_step(step, values, kernels)
         values = {number: value for number, value in values.items() if last_use.get(number, i + 1) > i}
@@ -52,7 +58,10 @@ def run_steps(steps: Sequence[Step], x: np.ndarray, kernels: ModuleType) -> np.n
 def run_step(step: Step, values: Mapping[int, np.ndarray], kernels: ModuleType) -> np.ndarray:
     """Return one step's result, given by number the values that it reads."""
     x = values[step.source]
-    y = _operation(step, x, kernels).reshape(len(x), *step.shape)
+    if step.kind == "concat":
+        y = kernels.concat([values[number] for number in step.reads])
+    else:
+        y = _operation(step, x, kernels).reshape(len(x), *step.shape)
     if step.extra is not None:
         y = kernels.add(y, values[step.extra])
     return kernels.relu(y) if step.relu else y

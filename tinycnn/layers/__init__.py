@@ -2,7 +2,7 @@
 
 from tinycnn.layers.activation import Dropout, ReLU, Softmax
 from tinycnn.layers.base import Composite, Layer
-from tinycnn.layers.containers import Residual, Sequential
+from tinycnn.layers.containers import Concat, Residual, Sequential
 from tinycnn.layers.conv import Conv2D, DepthwiseConv2D, SeparableConv2D
 from tinycnn.layers.dense import Dense, Flatten
 from tinycnn.layers.initializers import glorot, he
@@ -13,6 +13,7 @@ __all__ = [
     "AvgPool2D",
     "BatchNorm",
     "Composite",
+    "Concat",
     "Conv2D",
     "Dense",
     "DepthwiseConv2D",

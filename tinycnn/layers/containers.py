@@ -1,14 +1,32 @@
-"""Layers made of layers: a chain, and a detour."""
+"""Layers made of layers: a chain, a detour, and branches side by side."""
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from tinycnn.checks import refuse
-from tinycnn.errors import ConfigError, ShapeError, TinyCNNError
+from tinycnn.errors import CacheError, ConfigError, DTypeError, ShapeError, TinyCNNError
 from tinycnn.kernels import active
 from tinycnn.layers.base import Composite, Layer, Shape
+
+
+def _named(kind: str, argument: str, layers: Sequence[Layer] | Mapping[str, Layer]) -> Mapping[str, Layer]:
+    """Return layers by name, numbered if they have none, or raise a ConfigError."""
+    if not isinstance(layers, Sequence | Mapping):
+        refuse(argument, layers, "a list of layers, or a dict from name to layer")
+    named = layers if isinstance(layers, Mapping) else {str(i): layer for i, layer in enumerate(layers)}
+    if not named:
+        raise ConfigError(f"{kind}: expected at least one layer")
+    for name, layer in named.items():
+        if not isinstance(layer, Layer):
+            raise ConfigError(f"{kind}: {name!r} is a {type(layer).__name__}, expected a layer")
+        if not isinstance(name, str) or not name or "." in name:
+            raise ConfigError(f"{kind}: layer name {name!r}: expected a word without a dot")
+    if len({id(layer) for layer in named.values()}) < len(named):
+        raise ConfigError(f"{kind}: one layer object stands twice in it; make two")
+    return named
 
 
 class Sequential(Composite):
@@ -23,19 +41,7 @@ class Sequential(Composite):
     """
 
     def __init__(self, layers: Sequence[Layer] | Mapping[str, Layer]) -> None:
-        if not isinstance(layers, Sequence | Mapping):
-            refuse("layers", layers, "a list of layers, or a dict from name to layer")
-        named = layers if isinstance(layers, Mapping) else {str(i): layer for i, layer in enumerate(layers)}
-        if not named:
-            raise ConfigError("Sequential: expected at least one layer")
-        for name, layer in named.items():
-            if not isinstance(layer, Layer):
-                raise ConfigError(f"Sequential: {name!r} is a {type(layer).__name__}, expected a layer")
-            if not isinstance(name, str) or not name or "." in name:
-                raise ConfigError(f"Sequential: layer name {name!r}: expected a word without a dot")
-        if len({id(layer) for layer in named.values()}) < len(named):
-            raise ConfigError("Sequential: one layer object stands twice in it; make two")
-        super().__init__(named)
+        super().__init__(_named("Sequential", "layers", layers))
 
     def forward(self, x: np.ndarray, train: bool = False) -> np.ndarray:
         """Return the last layer's output for x (N, ...), the first layer's input."""
@@ -118,3 +124,72 @@ class Residual(Composite):
     def config(self) -> dict[str, Any]:
         """Return the two paths."""
         return {"main": self.main, "shortcut": self.shortcut}
+
+
+class Concat(Composite):
+    """All branches' maps of one input, one behind the other along C (Szegedy et al. 2015: Inception).
+
+    A map of the result is one of the first branch's, or else one of the second's, and so on. In the backward
+    pass each branch gets the gradient of its own maps, and the gradients of the input add up.
+
+    Args:
+        branches: two or more, as a list (names "0", "1", ...) or a dict from name to layer: usually each a
+            `Sequential`. Names are parts of parameter names, so they contain no dot.
+
+    Raises:
+        ConfigError: fewer than two branches, a name with a dot, something that is not a layer, or one layer
+            twice.
+    """
+
+    def __init__(self, branches: Sequence[Layer] | Mapping[str, Layer]) -> None:
+        super().__init__(_named("Concat", "branches", branches))
+        if len(self._children) < 2:
+            raise ConfigError("Concat: expected at least two branches")
+        self._cache: tuple[Shape, list[int]] | None = None  # the output's shape, each branch's channels
+
+    def forward(self, x: np.ndarray, train: bool = False) -> np.ndarray:
+        """Return the branches' outputs (N, H, W, C) as one array; or features (N, F)."""
+        x = self._checked_input(x)
+        outputs = [branch.forward(x, train) for branch in self._children.values()]
+        y = active().concat(outputs)
+        self._cache = (y.shape, [part.shape[-1] for part in outputs]) if train else None
+        return y
+
+    def backward(self, dy: np.ndarray) -> np.ndarray:
+        """Return the sum of all branches' gradients of x."""
+        if self._cache is None:
+            raise CacheError(f"{self!r}: backward needs a forward(x, train=True) before it")
+        if not isinstance(dy, np.ndarray):
+            raise DTypeError(f"{self!r}: backward got a {type(dy).__name__}, expected an array")
+        shape, channels = self._cache
+        if dy.shape != shape:
+            raise ShapeError(f"{self!r}: backward got a gradient of shape {dy.shape}, its output was {shape}")
+        parts = zip(self._children.values(), active().split(dy, channels), strict=True)
+        return reduce(active().add, [branch.backward(part) for branch, part in parts])
+
+    def forget(self) -> None:
+        """Drop what all branches remember of the last training forward."""
+        super().forget()
+        self._cache = None
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Return the shape that all branches agree on, with the sum of their channels."""
+        shapes = {}
+        for name, branch in self._children.items():
+            try:
+                shapes[name] = branch.output_shape(input_shape)
+            except TinyCNNError as error:
+                error.add_note(f"in branch {name!r}")
+                raise
+        first, *others = shapes
+        for name in others:
+            if shapes[name][:-1] != shapes[first][:-1]:
+                raise ShapeError(
+                    f"Concat: branch {name!r} gives {shapes[name]}, {first!r} gives {shapes[first]} for "
+                    f"input {input_shape}; only channels may differ: give both the same stride and padding"
+                )
+        return (*shapes[first][:-1], sum(shape[-1] for shape in shapes.values()))
+
+    def config(self) -> dict[str, Any]:
+        """Return {"branches": the branches by name}."""
+        return {"branches": dict(self._children)}

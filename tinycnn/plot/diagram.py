@@ -1,4 +1,4 @@
-"""A model as a diagram in SVG: boxes from top to bottom, residual modules as a branch and a sum."""
+"""A model as a diagram in SVG: boxes from top to bottom; what has several paths is drawn as branches."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from tinycnn.checks import check_shape, refuse
 from tinycnn.layers import (
     AvgPool2D,
     BatchNorm,
+    Concat,
     Conv2D,
     Dense,
     DepthwiseConv2D,
@@ -119,6 +120,8 @@ def _draw(layer: Layer, path: str, shape: Shape | None) -> tuple[_Drawing, Shape
     """Return a layer's drawing and its output shape."""
     if isinstance(layer, Residual):
         return _residual(layer, path, shape)
+    if isinstance(layer, Concat):
+        return _concat(layer, path, shape)
     if isinstance(layer, Chain):
         return _chain(layer, path, shape)
     return _box([(path, layer)]), _after(layer, shape)
@@ -155,7 +158,9 @@ def _groups(model: Chain, path: str) -> Iterator[list[tuple[str, Layer]]]:
     group: list[tuple[str, Layer]] = []
     for name, layer in model.children().items():
         full = f"{path}.{name}" if path else name
-        if group and not (isinstance(layer, _FOLLOWERS) and not isinstance(group[0][1], Residual | Chain)):
+        if group and not (
+            isinstance(layer, _FOLLOWERS) and not isinstance(group[0][1], Residual | Concat | Chain)
+        ):
             yield group
             group = []
         group.append((full, layer))
@@ -222,6 +227,29 @@ def _residual(layer: Residual, path: str, shape: Shape | None) -> tuple[_Drawing
         + f'<circle cx="0" cy="{centre:g}" r="{_RADIUS}" fill="none" stroke="currentColor" />'
     )
     return _Drawing(main.left, axis + detour.right, centre + _RADIUS, svg, forks=True), after
+
+
+def _concat(layer: Concat, path: str, shape: Shape | None) -> tuple[_Drawing, Shape | None]:
+    """Draw the branches beside one another, and below them the box that joins them."""
+    branches = [_draw(child, f"{path}.{name}", shape)[0] for name, child in layer.children().items()]
+    width = sum(branch.left + branch.right for branch in branches) + 20 * (len(branches) - 1)
+    box, meeting = _box([(path, layer)]), _GAP + max(branch.height for branch in branches) + _GAP / 2
+    svg, edge, axes = "", -width / 2, []
+    for branch in branches:
+        axes.append(edge + branch.left)
+        bottom = _GAP + branch.height
+        svg += (
+            _arrow(axes[-1], 0, _GAP, head=not branch.forks)
+            + branch.at(axes[-1], _GAP)
+            + _arrow(axes[-1], bottom, meeting, head=False)
+        )
+        edge += branch.left + branch.right + 20
+    for height in (0, meeting):
+        ends = min(axes[0], 0), max(axes[-1], 0)  # data come and go at 0
+        svg += f'<path d="M{ends[0]:g} {height:g} H{ends[1]:g}" stroke="currentColor" />'
+    svg += _arrow(0, meeting, meeting + _GAP / 2) + box.at(0, meeting + _GAP / 2)
+    half = max(width / 2, box.left)
+    return _Drawing(half, half, meeting + _GAP / 2 + box.height, svg, forks=True), _after(layer, shape)
 
 
 def _link(top: float, shape: Shape | None, below: _Drawing | None = None) -> str:

@@ -33,6 +33,8 @@ def outline(model: Sequential, input_shape: Shape) -> list[Named]:
     found: list[Named] = []
     numbers = {0: 0}  # of a value: in the walk, and here
     for index, (path, step) in enumerate(zip(walk.paths, walk.steps, strict=True), 1):
+        if step.kind == "concat":
+            raise _without_form(path, "Concat")
         extra = None if step.extra is None else numbers[step.extra]
         source = numbers[step.source]
         for name, part in _parts(path, step._replace(extra=extra)):
@@ -61,15 +63,19 @@ class _NamedWalk(Walk):
             super().__init__(model, x)
         except NoRuleError as error:
             (layer,) = error.args
-            raise ConfigError(
-                f"layer {self._layers[id(layer)]!r} is of the kind {type(layer).__name__}, which has no form "
-                "in whole numbers: replace it, or stay with float32 and tinycnn.compile_for_inference"
-            ) from None
+            raise _without_form(self._layers[id(layer)], type(layer).__name__) from None
 
     def _run(self, layer: Layer, x: Any) -> Any:
         result = super()._run(layer, x)
         self.paths += [self._layers[id(layer)]] * (len(self.steps) - len(self.paths))
         return result
+
+
+def _without_form(path: str, kind: str) -> ConfigError:
+    return ConfigError(
+        f"layer {path!r} is of the kind {kind}, which has no form in whole numbers: replace it, or stay with "
+        "float32 and tinycnn.compile_for_inference"
+    )
 
 
 def _parts(path: str, step: Step) -> Iterator[tuple[str, Step]]:

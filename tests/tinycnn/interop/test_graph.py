@@ -11,13 +11,19 @@ def op(name, *inputs):
 
 
 def add(name, *inputs):
-    return Node(name, inputs, None)
+    return Node(name, inputs, tc.Residual)
+
+
+def join(name, *inputs):
+    return Node(name, inputs, tc.Concat)
 
 
 def shown(layer):
     """A model as nested lists and pairs of names."""
     if isinstance(layer, tc.Residual):
         return shown(layer.main), layer.shortcut and shown(layer.shortcut)
+    if isinstance(layer, tc.Concat):
+        return tuple(shown(branch) for branch in layer.children().values())
     return [name if not one.children() else shown(one) for name, one in layer.children().items()]
 
 
@@ -37,6 +43,15 @@ def shown(layer):
             [op("a", "x"), op("b", "a"), add("+", "b", "a"), op("c", "x"), add("++", "+", "c"), op("d", "++"),
              add("+++", "d", "++")],
             [(["a", (["b"], None)], ["c"]), (["d"], None)],
+        ),
+        (
+            [op("a", "x"), op("b", "x"), op("c", "x"), join("+", "a", "b", "c"), op("d", "+")],
+            [(["a"], ["b"], ["c"]), "d"],
+        ),
+        (  # branches that part once more
+            [op("a", "x"), op("b", "a"), op("c", "a"), join("+", "b", "c"), op("d", "x"),
+             join("++", "+", "d")],
+            [(["a", (["b"], ["c"])], ["d"])],
         ),
         ([Node("nothing", ("x",), {}), op("a", "nothing"), add("+", "nothing", "a")], [(["a"], None)]),
         ([Node("nothing", ("x",), {}), op("a", "x"), add("+", "nothing", "a")], [(["a"], None)]),
@@ -75,7 +90,8 @@ def nested(depth):
             [op("a", "x"), op("b", "a"), add("+", "b", "x"), op("c", "b"), add("++", "+", "c")],
             "'a' lies on several paths",
         ),
-        (nested(MAX_DEPTH + 2), "additions lie within one another"),
+        ([op("a", "x"), join("+", "a", "x")], r"'\+' joins its own source"),
+        (nested(MAX_DEPTH + 2), "branchings lie within one another"),
     ],
 )  # fmt: skip
 def test_what_is_refused(nodes, message):

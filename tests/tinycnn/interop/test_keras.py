@@ -41,9 +41,12 @@ def ours():
         "norm": tc.BatchNorm(4, momentum=0.99),
         "add": tc.Residual(tc.Sequential(main), tc.Sequential(shortcut)),
         "add2": tc.Residual(tc.Sequential({"dw": tc.DepthwiseConv2D(6, 3, padding="same", rng=rng)})),
+        "cat": tc.Concat(
+            [tc.Sequential({"max": tc.MaxPool2D(3, 1, "same")}), tc.Sequential({"relu": tc.ReLU()})]
+        ),
         "flat": tc.Flatten(),
         "drop": tc.Dropout(0.3),
-        "dense": tc.Dense(4 * 5 * 6, 3, rng=rng),
+        "dense": tc.Dense(4 * 5 * 12, 3, rng=rng),
         "dense_activation": tc.Softmax(),
     }
     model = tc.Sequential(layers, input_shape=(15, 10, 1))
@@ -83,7 +86,10 @@ def theirs(model):
         layer("Add", "add", ["pool", "conv2"]),
         layer("DepthwiseConv2D", "dw", ["add"], dw, **same),
         layer("Add", "add2", ["add", "dw"]),
-        layer("Flatten", "flat", ["add2"], data_format="channels_last"),
+        layer("MaxPooling2D", "max", ["add2"], **POOL | {"strides": [1, 1]}),
+        layer("ReLU", "relu", ["add2"]),
+        layer("Concatenate", "cat", ["max", "relu"], axis=-1),
+        layer("Flatten", "flat", ["cat"], data_format="channels_last"),
         layer("Dropout", "drop", ["flat"], rate=0.3, noise_shape=None),
         layer("Dense", "dense", ["drop"], of("dense", "kernel", "bias"), units=3, activation="softmax",
               use_bias=True),
@@ -372,6 +378,7 @@ def test_the_same_numbers_as_keras(tmp_path, monkeypatch, name):
     main = kinds.MaxPooling2D(3, 2, "same")(main)
     x = kinds.Add()([main, kinds.Conv2D(6, 1, 2, "same")(x)])
     x = kinds.Add()([x, kinds.DepthwiseConv2D(3, padding="same")(x)])
+    x = kinds.Concatenate()([kinds.ReLU()(x), kinds.Conv2D(2, 1)(x)])
     x = kinds.Dropout(0.3)(kinds.Flatten()(kinds.AveragePooling2D(2)(x)))
     model = keras.Model(image, kinds.Dense(5, activation="softmax")(x))
     model.save(tmp_path / name)

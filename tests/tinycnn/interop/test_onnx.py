@@ -257,7 +257,7 @@ def alone(kind, constant, **options):
         (graph(("Conv", "c", ["x", "w"], {})), "'w' depends on the image: expected a constant"),
         (graph(relu(), ("Conv", "c", ["x", "r"], {})), "2 of its 2 inputs depend on the image: expected"),
         (graph(("MatMul", "g", ["w", "x"], {}), constants={"w": W}), "1 of its 2 inputs depend"),
-        (one("Add", W), "expected the first; of Add, both"),
+        (one("Add", W), "expected the first; of Add and Concat, all"),
         (graph(("MaxPool", "p", ["x"], POOL), ("Add", "a", ["x", "p"], {})), "expected two alike"),
         (one("MaxPool", **POOL, ceil_mode=1), "ceil_mode=1: expected 0"),
         (one("MaxPool"), "'kernel_shape' is missing"),

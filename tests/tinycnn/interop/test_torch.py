@@ -121,6 +121,8 @@ class Foreign(tc.Layer):
 FLAT = {"f": tc.Flatten(), "d": tc.Dense(8, 2)}
 ADDED = {"f": tc.Flatten(), "r": tc.Residual(tc.Dense(8, 8))}
 
+JOINED = {"c": tc.Concat([tc.Flatten(), tc.Flatten()]), "d": tc.Dense(16, 2)}
+
 
 @pytest.mark.parametrize(
     ("model", "names", "message"),
@@ -128,7 +130,8 @@ ADDED = {"f": tc.Flatten(), "r": tc.Residual(tc.Dense(8, 8))}
         (small(), {"c": "d"}, "names='c': expected layers of the model, such as 'a'"),
         (tc.Sequential({"x": Foreign()}), {}, "'x' is a Foreign, whose order in PyTorch is unknown"),
         (tc.Sequential(FLAT), {}, "the input's shape is unknown, and with it the maps that Flatten takes"),
-        (tc.Sequential(ADDED, input_shape=(2, 2, 2)), {}, "'r' adds a flattened map to other features"),
+        (tc.Sequential(ADDED, input_shape=(2, 2, 2)), {}, "'r' combines a flattened map and other"),
+        (tc.Sequential(JOINED, input_shape=(2, 2, 2)), {}, "'c' combines a flattened map and other"),
     ],
 )
 def test_models_that_do_not_fit_are_refused(tmp_path, model, names, message):

@@ -14,9 +14,12 @@ def with_everything():
         "relu": tc.ReLU(),
     }
     shortcut = {"pool": tc.MaxPool2D(3, 2, "same"), "conv": tc.Conv2D(4, 6, 1, bias=False, rng=rng)}
+    pooled = {"pool": tc.MaxPool2D(3, 1, "same"), "conv": tc.Conv2D(4, 1, 1, rng=rng)}
+    wide = {"conv": tc.Conv2D(4, 3, (1, 3), padding="same", bias=False, rng=rng), "bn": tc.BatchNorm(3)}
     layers = {
         "conv": tc.Conv2D(2, 4, (3, 2), (1, 2), ((1, 0), (0, 1)), rng=rng),
         "relu": tc.ReLU(),
+        "branches": tc.Concat({"pooled": tc.Sequential(pooled), "wide": tc.Sequential(wide)}),
         "module": tc.Residual(tc.Sequential(main), tc.Sequential(shortcut)),
         "identity": tc.Residual(tc.DepthwiseConv2D(6, 3, padding="same", rng=rng)),
         "avg": tc.AvgPool2D(2, 1),
@@ -62,6 +65,15 @@ def torch_twin(torch, layer, shape):
         def forward(self, x):
             return self.main(x) + self.shortcut(x)
 
+    class Concat(nn.Module):
+        def __init__(self, branches):
+            super().__init__()
+            for name, branch in branches.items():
+                self.add_module(name, branch)
+
+        def forward(self, x):
+            return torch.cat([branch(x) for branch in self.children()], 1)
+
     def chain(layer):
         modules, here = {}, shape
         for name, child in layer.children().items():
@@ -85,6 +97,8 @@ def torch_twin(torch, layer, shape):
             main = torch_twin(torch, layer.main, shape)
             detour = torch_twin(torch, layer.shortcut, shape) if layer.shortcut else nn.Identity()
             return Add(main, detour)
+        case tc.Concat():
+            return Concat({n: torch_twin(torch, child, shape) for n, child in layer.children().items()})
         case tc.Conv2D():
             bias = "bias" in layer.params
             return padded(

@@ -46,7 +46,7 @@ class Operator(NamedTuple):
         name: becomes the layer's.
         output: name of what it puts out.
         attributes: by ONNX's names.
-        inputs: what depends on the image: two for Add, otherwise one.
+        inputs: what depends on the image: two for Add, several for Concat, otherwise one.
         constants: all other inputs, in their order.
         opset: version of the set of operators.
     """
@@ -213,7 +213,21 @@ def _add(operator: Operator) -> Result:
     a, b = operator.inputs
     if (a.shape, a.map_shape) != (b.shape, b.map_shape):
         raise ConfigError(f"adds {a.shape} and {b.shape} (channels last): expected two alike")
-    return [Node(operator.output, (a.node, b.node), None)], a._replace(node=operator.output)
+    return [Node(operator.output, (a.node, b.node), layers.Residual)], a._replace(node=operator.output)
+
+
+def _concat(operator: Operator) -> Result:
+    first, *rest = operator.inputs
+    if operator.attributes["axis"] not in (1, 1 - len(first.shape) - 1):
+        refuse("axis", operator.attributes["axis"], "1: the channels")
+    if any(one.map_shape for one in operator.inputs) or any(
+        one.shape[:-1] != first.shape[:-1] for one in rest
+    ):
+        found = " and ".join(str(one.shape) for one in operator.inputs)
+        raise ConfigError(f"joins {found} (channels last): expected maps of one size, or features")
+    shape = (*first.shape[:-1], sum(one.shape[-1] for one in operator.inputs))
+    names = tuple(one.node for one in operator.inputs)
+    return [Node(operator.output, names, layers.Concat)], Value(operator.output, shape)
 
 
 RULES: dict[str, Callable[[Operator], Result]] = {
@@ -231,6 +245,7 @@ RULES: dict[str, Callable[[Operator], Result]] = {
     "MatMul": _dense,
     "Softmax": _softmax,
     "Add": _add,
+    "Concat": _concat,
     "Pad": _pad,
     "Dropout": _nothing,
     "Identity": _nothing,

@@ -26,8 +26,8 @@ def load(path: str | os.PathLike) -> Sequential:
     """Return the model in an ONNX file, with its weights.
 
     Read is what `export` writes, and what ``torch.onnx.export(module.eval(), (x,), path,
-    external_data=False)`` writes for chains and residual additions of layers that tinycnn has. Weights are
-    turned, so that the model takes images (N, H, W, C) as all models here.
+    external_data=False)`` writes for chains, residual additions and branches of layers that tinycnn has.
+    Weights are turned, so that the model takes images (N, H, W, C) as all models here.
 
     Args:
         path: of the file. All its weights are in it; its input is (N, C, H, W) or (N, features), of fixed
@@ -103,10 +103,11 @@ class _Reader:
                 f"operators share weights that would take more than {SHARED_TIMES} times the file's bytes: "
                 "expected weights for each"
             )
-        if node.input[0] not in self._values or len(given) != (2 if kind == "Add" else 1):
+        expected = {"Add": 2, "Concat": len(node.input)}.get(kind, 1)
+        if node.input[0] not in self._values or len(given) != expected:
             raise ConfigError(
                 f"{len(given)} of its {len(node.input)} inputs depend on the image: expected the first; "
-                "of Add, both"
+                "of Add and Concat, all"
             )
         if kind not in ("Conv", "MaxPool") and any(value.pad != NO_PAD for value in given):
             raise ConfigError("gets what a Pad makes: expected a Pad before Conv and MaxPool alone")

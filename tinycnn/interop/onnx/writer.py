@@ -152,6 +152,11 @@ class _Writer:
         paths = [self._layer(child, f"{path}.{name}", x, shape) for name, child in layer.children().items()]
         return self._add("Add", path, paths if len(paths) == 2 else [*paths, x])
 
+    def _concat(self, layer: layers.Concat, path: str, x: str, shape: Shape) -> str:
+        self._shared.add(x)
+        paths = [self._layer(child, f"{path}.{name}", x, shape) for name, child in layer.children().items()]
+        return self._add("Concat", path, paths, axis=1)
+
     def _conv(self, layer: Any, path: str, x: str, shape: Shape) -> str:
         arrays = self._arrays(layer, path, "kernel", "bias")
         group = layer.channels if isinstance(layer, layers.DepthwiseConv2D) else 1
@@ -208,6 +213,7 @@ _RULES: dict[type[Layer], Callable[[_Writer, Any, str, str, Shape], str]] = {
     layers.Sequential: _Writer._chain,
     layers.SeparableConv2D: _Writer._chain,
     layers.Residual: _Writer._residual,
+    layers.Concat: _Writer._concat,
     layers.Conv2D: _Writer._conv,
     layers.DepthwiseConv2D: _Writer._conv,
     layers.MaxPool2D: _Writer._max_pool,

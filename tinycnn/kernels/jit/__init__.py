@@ -6,6 +6,7 @@ and in inference, are taken where they lie (`product`). Where NumPy is already a
 """
 
 from tinycnn.kernels.jit.activation import add, dropout, relu, relu_backward
+from tinycnn.kernels.jit.branches import concat, split
 from tinycnn.kernels.jit.conv import conv2d, conv2d_backward
 from tinycnn.kernels.jit.deferred import deferred_max_pool2d, finished, gradient_of
 from tinycnn.kernels.jit.dense import bias_backward, dense, dense_backward
@@ -34,6 +35,7 @@ __all__ = [
     "batch_norm_backward",
     "batch_norm_statistics",
     "bias_backward",
+    "concat",
     "conv2d",
     "conv2d_backward",
     "conv_moments",
@@ -59,4 +61,5 @@ __all__ = [
     "softmax",
     "softmax_backward",
     "softmax_cross_entropy",
+    "split",
 ]

@@ -138,7 +138,11 @@ def _layout_of(steps: tuple[Step, ...], shape: tuple[int, ...], lanes: int) -> L
     places = _places(steps, shape, lanes // 2)
     first, last = (_Place(place.shape, place.shape[2]) for place in (places[0], places[-1]))
     records = [_record(LOAD, first, places[0])]
-    records += [_step_record(step, places, i, lanes, reserve) for i, step in enumerate(steps, 1)]
+    for i, step in enumerate(steps, 1):
+        if step.kind == "concat":
+            records += _copies(step, places, i)
+        else:
+            records.append(_step_record(step, places, i, lanes, reserve))
     records.append(_record(STORE, places[-1], last))
     program = np.array([tuple(record.get(name, 0) for name in STEP.names or ()) for record in records], STEP)
     length = panels[-1].stop if panels else 0
@@ -154,13 +158,10 @@ def _places(steps: tuple[Step, ...], shape: tuple[int, ...], lanes: int) -> list
     for i, step in enumerate(steps, 1):
         if step.kind == "window":
             margins[step.source] = np.maximum(margins[step.source], np.ravel(step.pad))
-        for number in (step.source, step.extra):
-            if number is not None:
-                last[number] = max(last[number], i)
+        for number in step.reads:
+            last[number] = max(last[number], i)
     # An ordinary convolution takes its input's elements one by one, so these need not fill vectors.
-    single = all(
-        step.kernel is not None and step.taps is None for step in steps if 0 in (step.source, step.extra)
-    )
+    single = all(step.kernel is not None and step.taps is None for step in steps if 0 in step.reads)
     found: list[_Place] = []
     for i, map_shape in enumerate([shape, *(step.shape for step in steps)]):
         pixel = map_shape[2] if i == 0 and single else _rounded(map_shape[2], lanes)
@@ -201,6 +202,22 @@ def _record(kind: int, source: _Place, target: _Place) -> dict[str, int]:
         | spans
         | {"incomplete": int(kind in (LOAD, SOFTMAX, SAME) and target.pixel != target.shape[2])}
     )
+
+
+def _copies(step: Step, places: list[_Place], i: int) -> list[dict[str, int]]:
+    """Return a copying step for each part of a "concat"; the first one clears what lies around."""
+    target, channel, records = places[i], 0, []
+    for number in step.reads:
+        source = places[number]
+        record = _record(SAME, source, target) | {"relu": int(step.relu)}
+        record |= {"spans": source.shape[1], "span": source.shape[2]}
+        record |= {"source_span": source.pixel, "target_span": target.pixel}
+        record["target_at"] += channel
+        if channel:
+            record |= dict.fromkeys(("above", "below", "before", "after", "incomplete"), 0)
+        channel += source.shape[2]
+        records.append(record)
+    return records
 
 
 def _step_record(

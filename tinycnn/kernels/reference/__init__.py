@@ -6,6 +6,7 @@ except the optimisers' steps, whose purpose it is.
 """
 
 from tinycnn.kernels.reference.activation import add, dropout, relu, relu_backward, softmax, softmax_backward
+from tinycnn.kernels.reference.branches import concat, split
 from tinycnn.kernels.reference.conv import (
     conv2d,
     conv2d_backward,
@@ -44,6 +45,7 @@ __all__ = [
     "batch_norm_backward",
     "batch_norm_statistics",
     "bias_backward",
+    "concat",
     "conv2d",
     "conv2d_backward",
     "conv_moments",
@@ -69,4 +71,5 @@ __all__ = [
     "softmax",
     "softmax_backward",
     "softmax_cross_entropy",
+    "split",
 ]

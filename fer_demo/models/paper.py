@@ -1,17 +1,12 @@
-"""The two networks of the paper and two of our own, as lists of layers."""
+"""The paper's two networks, as lists of layers."""
 
-from collections.abc import Callable
-from functools import partial
 from itertools import pairwise
 
 import numpy as np
 
 import tinycnn as tc
-from fer_demo.data.dataset import EMOTIONS, IMAGE_SIZE
-
-__all__ = ["MODELS", "alexnet", "compact", "mini_xception"]
-
-FACE = (IMAGE_SIZE, IMAGE_SIZE, 1)
+from fer_demo.data.dataset import EMOTIONS
+from fer_demo.models.parts import FACE
 
 
 def mini_xception(
@@ -110,70 +105,3 @@ def alexnet(
     layers["dense8"] = tc.Dense(features, classes, init="glorot", rng=rng)
     layers["softmax"] = tc.Softmax()
     return tc.Sequential(layers, input_shape=FACE)
-
-
-def compact(
-    classes: int = len(EMOTIONS),
-    seed: int = 0,
-    widths: tuple[int, ...] = (32, 48, 96, 192),
-    blocks: tuple[int, ...] = (1, 2, 1),
-) -> tc.Sequential:
-    """Return a small residual network (He, Zhang, Ren & Sun 2016) for 48x48 grey faces: 851,207 parameters.
-
-    A convolution at full size, then three stages that halve the map and widen it. Max-pools halve it, since a
-    convolution with stride 1 is the faster one here. A dense layer reads the mean of the last maps.
-
-    Args:
-        classes: number of outputs.
-        seed: of the first weights and of dropout.
-        widths: channels of the first convolution, then of each stage.
-        blocks: residual blocks in each stage.
-
-    >>> small = compact(widths=(8, 8, 16, 16))  # a small one, for a test
-    >>> small.output_shape((48, 48, 1))
-    (7,)
-    """
-    rng = np.random.default_rng(seed)
-    layers: dict[str, tc.Layer] = {
-        "conv": tc.Conv2D(1, widths[0], 3, padding="same", bias=False, rng=rng),
-        "bn": tc.BatchNorm(widths[0]),
-        "relu": tc.ReLU(),
-    }
-    for index, ((channels, wider), count) in enumerate(zip(pairwise(widths), blocks, strict=True), start=1):
-        stage: dict[str, tc.Layer] = {"pool": tc.MaxPool2D(3, stride=2, padding="same")}
-        for number in range(1, count + 1):
-            stage[f"block{number}"] = _residual_block(channels if number == 1 else wider, wider, rng)
-            stage[f"relu{number}"] = tc.ReLU()
-        layers[f"stage{index}"] = tc.Sequential(stage)
-    layers["pool"] = tc.GlobalAvgPool2D()
-    layers["dropout"] = tc.Dropout(0.2, rng=rng.spawn(1)[0])
-    layers["dense"] = tc.Dense(widths[-1], classes, init="glorot", rng=rng)
-    layers["softmax"] = tc.Softmax()
-    return tc.Sequential(layers, input_shape=FACE)
-
-
-def _residual_block(channels: int, wider: int, rng: np.random.Generator) -> tc.Residual:
-    """Two 3x3 convolutions, and a 1x1 shortcut around them if they change the number of channels."""
-    main = {
-        "conv1": tc.Conv2D(channels, wider, 3, padding="same", bias=False, rng=rng),
-        "bn1": tc.BatchNorm(wider),
-        "relu": tc.ReLU(),
-        "conv2": tc.Conv2D(wider, wider, 3, padding="same", bias=False, rng=rng),
-        "bn2": tc.BatchNorm(wider),
-    }
-    if channels == wider:
-        return tc.Residual(tc.Sequential(main))
-    shortcut = {"conv": tc.Conv2D(channels, wider, 1, bias=False, rng=rng), "bn": tc.BatchNorm(wider)}
-    return tc.Residual(tc.Sequential(main), tc.Sequential(shortcut))
-
-
-#: The two that the paper compares.
-PAPERS = ("mini_xception", "alexnet")
-
-#: Models by the names used on command lines and in results.
-MODELS: dict[str, Callable[..., tc.Sequential]] = {
-    "mini_xception": mini_xception,
-    "alexnet": alexnet,
-    "alexnet_bn": partial(alexnet, batch_norm=True),
-    "compact": compact,
-}
