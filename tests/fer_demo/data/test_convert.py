@@ -82,7 +82,11 @@ def test_damaged_files_are_faults_in_the_order_of_their_places(tmp_path):
     converted = convert([Picture(str(path), "sad", path) for path in paths], Choice())
     assert len(converted.images) == 1
     assert [fault.place for fault in converted.faults] == sorted(str(path) for path in paths[1:])
-    assert {fault.reason for fault in converted.faults} == {"damaged, or no image", "not a file"}
+    assert [fault.reason for fault in converted.faults] == [
+        "the file is empty",
+        "damaged, or no image",
+        "not a file",
+    ]
 
 
 def test_the_box_is_cut_out_as_a_square():
