@@ -84,6 +84,7 @@ def test_help_fits_a_screen(cv):
 
 FAST_START = """
 import sys
+import fer_demo  # looks at once whether all is installed
 for name in ("jinja2", "matplotlib", "numba", "pandas", "scipy", "sklearn"):
     sys.modules[name] = None  # as if it were not installed
 from fer_demo import cli, cv, display
@@ -127,7 +128,7 @@ def test_neither_help_nor_the_first_step_waits_for_a_library_of_later(tmp_path, 
         ["--batch-size", "0"],
         ["--seed", "-1"],
         ["--seed", "4294967296"],
-        ["--model", "resnet"],
+        ["--model", "lenet"],
         ["--backend", "cuda"],
         ["--nonsense"],
         ["superfluous"],
