@@ -6,6 +6,16 @@ import numpy as np
 import pytest
 
 import tinycnn as tc
+from tinycnn.save import REGISTRY
+
+
+@pytest.fixture(autouse=True)
+def registry() -> Iterator[None]:
+    """Forget the layers that a test or an example registers: a second one may call its own the same."""
+    before = dict(REGISTRY)
+    yield
+    REGISTRY.clear()
+    REGISTRY.update(before)
 
 
 @pytest.fixture(autouse=True)

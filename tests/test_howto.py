@@ -42,7 +42,7 @@ def commands():
 
 def app(name):
     module = importlib.import_module(name)
-    return getattr(module, "app", None) or importlib.import_module(f"{name}.__main__").app
+    return (importlib.import_module(f"{name}.__main__") if hasattr(module, "__path__") else module).app
 
 
 def test_commands_are_ones_that_the_programs_take():

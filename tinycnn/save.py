@@ -196,6 +196,10 @@ def is_quantized(path: str | os.PathLike) -> bool:
     Raises:
         FileFormatError: the file is damaged or of another kind.
         OSError: the file cannot be read.
+
+    >>> save(tc.Sequential([tc.Dense(4, 2, rng=0)]), "model.safetensors")
+    >>> is_quantized("model.safetensors")
+    False
     """
     return read_safetensors(Path(path))[0].get("format") == INT8_FORMAT
 

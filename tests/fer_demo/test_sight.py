@@ -27,7 +27,10 @@ def face():
 @pytest.fixture(scope="module")
 def classifier():
     model = models.mini_xception(widths=(2, 3, 4))
-    return SimpleNamespace(model=model, normalise=Normalisation(128.0, 64.0), columns=[6, 5, 4, 3, 2, 1, 0])
+    columns = [6, 5, 4, 3, 2, 1, 0]
+    return SimpleNamespace(
+        model=model, normalise=Normalisation(128.0, 64.0), columns=columns, quantized=False
+    )
 
 
 @pytest.mark.parametrize(

@@ -89,8 +89,8 @@ def test_a_bad_argument_is_named(kind, good, name):
             continue
         with pytest.raises(tc.ConfigError) as error:
             kind(**good | {name: value})
-        named = (name, {"layers": "Sequential:", "learning_rate": "lr"}.get(name, name))
-        assert any(word in str(error.value) for word in named), error.value
+        other = {"layers": "Sequential:", "branches": "Concat:", "learning_rate": "lr"}.get(name, name)
+        assert any(word in str(error.value) for word in (name, other)), error.value
         assert "expected" in str(error.value)
         assert len(str(error.value)) < 400
 

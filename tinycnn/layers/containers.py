@@ -139,6 +139,9 @@ class Concat(Composite):
     Raises:
         ConfigError: fewer than two branches, a name with a dot, something that is not a layer, or one layer
             twice.
+
+    >>> Concat([tc.ReLU(), tc.Flatten()]).forward(np.array([[-1.0, 2.0]]))
+    array([[ 0.,  2., -1.,  2.]])
     """
 
     def __init__(self, branches: Sequence[Layer] | Mapping[str, Layer]) -> None:
@@ -156,7 +159,12 @@ class Concat(Composite):
         return y
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
-        """Return the sum of all branches' gradients of x."""
+        """Return the sum of all branches' gradients of x, of x's shape, for dy of the output's.
+
+        Raises:
+            CacheError: no forward(x, train=True) came before it.
+            ShapeError, DTypeError: dy is no array of the output's shape.
+        """
         if self._cache is None:
             raise CacheError(f"{self!r}: backward needs a forward(x, train=True) before it")
         if not isinstance(dy, np.ndarray):
@@ -173,7 +181,11 @@ class Concat(Composite):
         self._cache = None
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        """Return the shape that all branches agree on, with the sum of their channels."""
+        """Return the shape that all branches agree on, with the sum of their channels.
+
+        Raises:
+            ShapeError: they do not agree, or a layer cannot take this input.
+        """
         shapes = {}
         for name, branch in self._children.items():
             try:

@@ -32,6 +32,11 @@ def load_quantized(path: str | os.PathLike) -> QuantizedModel:
         FileFormatError: the file is damaged or of another kind, or an array does not belong to its layers or
             has numbers that cannot be; the message names the array.
         OSError: the file cannot be read.
+
+    >>> images = np.random.default_rng(0).random((4, 8, 8, 1), np.float32)
+    >>> tc.quantize(tc.Sequential([tc.Conv2D(1, 2, 3, rng=0)]), images).save("int8.safetensors")
+    >>> load_quantized("int8.safetensors").input_shape
+    (8, 8, 1)
     """
     path = Path(path)
     architecture, entries = read_model(path, INT8_FORMAT)
