@@ -34,7 +34,8 @@ class QuantizedModel:
             and the greatest number of the input and of each result.
 
     Attributes:
-        architecture, arrays: the same.
+        architecture: the same.
+        arrays: the same.
         input_shape: of one image.
         steps: what is done, one `IntegerStep` after another.
 
