@@ -105,10 +105,13 @@ def _inference(result: Row) -> str:
             row["ms_median"],
             row["predict_ms_median"],
             row["onnxruntime_ms_median"],
+            row["opencv_ms_median"],
             row["torch_ms_median"],
         )
         rows.append([row["model"], str(row["batch"]), *(f"{ms:.3g}" for ms in times)])
-    heads = ["inference, milliseconds", "faces", "prepared", "`predict`", "ONNX Runtime", "PyTorch"]
+    heads = [
+        "inference, milliseconds", "faces", "prepared", "`predict`", "ONNX Runtime", "OpenCV", "PyTorch",
+    ]  # fmt: skip
     return table(heads, rows) + _source(result)
 
 
