@@ -70,7 +70,7 @@ Detect = Annotated[
     ),
 ]
 RecipeOption = Annotated[
-    RecipeName, typer.Option("--recipe", metavar="NAME", help="default, paper, modern, small.")
+    RecipeName, typer.Option("--recipe", metavar="NAME", help=f"{', '.join(RecipeName)}.")
 ]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="Of all that is random.")]
 BatchSize = Annotated[int | None, typer.Option(min=1, metavar="N", help="Images a step.")]

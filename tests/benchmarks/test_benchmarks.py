@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import cli, resident, timing
+from benchmarks import cli, mirror_leak, resident, timing
 from benchmarks.layers import leaves
 from benchmarks.tables import load
+from fer_demo.data.dataset import Dataset
 from fer_demo.models import FACE, MODELS, PAPERS
 from tinycnn.summary import rows
 
@@ -145,3 +146,25 @@ def test_peers_are_as_large_as_ours(name):
     ours = sum(array.size for array in MODELS[name]().params.values())
     assert sum(parameter.numel() for parameter in peers.network(name).parameters()) == ours
     assert peers.network(name)(peers.faces(2)).shape == (2, 7)
+
+
+def test_mirror_images_are_told_apart_by_whether_their_twin_was_learnt(monkeypatch):
+    class Parrot:
+        """Knows the faces that it was trained on, and recognises them in a mirror; all others it calls 1."""
+
+        def __init__(self, name, x, labels, **_):
+            self._known = {face.tobytes() for seen in (x, x[:, :, ::-1]) for face in seen}
+
+        def predict(self, faces, prepare):
+            return np.array([[face.tobytes() in self._known, 0.5] for face in faces])
+
+    monkeypatch.setattr(
+        mirror_leak, "train_model", lambda *given, **named: (Parrot(*given, **named), None, 0)
+    )
+    faces = np.random.default_rng(0).integers(0, 256, (100, 4, 4, 1), np.uint8)
+    dataset = Dataset(faces, np.zeros(100, np.int64), name="noise", sha256="")
+    found = mirror_leak.measure("a parrot", dataset, "default", epochs=1, seed=0)
+    assert (found["accuracy_learnt"], found["accuracy_held_out"], found["accuracy_training"]) == (1, 0, 1)
+    learnt, held_out = found["images"]["learnt"], found["images"]["held_out"]
+    assert (learnt + held_out, held_out % 2) == (40, 0)
+    assert found["accuracy"] == pytest.approx(learnt / 40)
