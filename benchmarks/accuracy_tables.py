@@ -125,9 +125,28 @@ def _mirror_leak(result: Row) -> str:
     return table(heads, lines)
 
 
+def _face_box(result: Row) -> str:
+    """A row per tilt: how many faces are found, and how many of those are read rightly when cut so."""
+    margins = [
+        key for key in result["rows"][0] if key not in ("degrees", "found", "given", "eyes", "upright")
+    ]
+    heads = ["tilted by", "found", "both eyes", "as given"]
+    heads += [f"margin {margin}" for margin in margins] + ["no margin, set upright"]
+    lines = [
+        [
+            f"{row['degrees']}°",
+            *(f"{row[key]:.1%}" for key in ("found", "eyes", "given", *margins, "upright")),
+        ]
+        for row in result["rows"]
+    ]
+    how = f"python -m benchmarks.face_box --data FILE --weights {result['weights']}"
+    return f"{table(heads, lines)}\n{result['faces']:,} faces of PublicTest; `{how}`.\n"
+
+
 #: How each saved result is shown.
 TABLES: dict[str, Callable[[Row], str]] = {
     "shipped": _shipped,
     "quantized": _quantized,
     "mirror_leak": _mirror_leak,
+    "face_box": _face_box,
 }

@@ -5,7 +5,6 @@ and laid onto larger pictures, found there, cut out again and classified; so the
 figures tell what finding and cutting costs. The last line is one JSON object.
 """
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,8 @@ import cv2
 import numpy as np
 import typer
 
-from benchmarks.cli import show
+import tinycnn as tc
+from benchmarks import cli
 from fer_demo.classifier import EmotionClassifier
 from fer_demo.data import load
 from fer_demo.data.images import Box, cut_face
@@ -35,6 +35,7 @@ def main(
     weights: Annotated[str, typer.Option(help="A shipped model, or a file.")] = "mini_xception",
     finder: Annotated[str, typer.Option("--faces", help="haar, or YuNet's .onnx file.")] = "haar",
     limit: Annotated[int, typer.Option(min=1, help="Faces of PublicTest.")] = 3589,
+    save: cli.JsonFile = None,
 ) -> None:
     """Compare ways to cut out a face that was found."""
     dataset = load(data)
@@ -44,8 +45,9 @@ def main(
     rows = [row(classifier, finder, faces, labels, degrees) for degrees in DEGREES]
     columns = {"tilt": "degrees", "found": "found", "as\ngiven": "given", "both\neyes": "eyes"}
     columns |= {f"margin\n{margin:g}": str(margin) for margin in MARGINS} | {"set\nupright": "upright"}
-    show(f"Accuracy of {classifier.name} on those that are found", rows, columns)
-    print(json.dumps({"benchmark": "face_box", "weights": classifier.name, "faces": limit, "rows": rows}))
+    cli.show(f"Accuracy of {classifier.name} on those that are found", rows, columns)
+    more = {"weights": classifier.name, "finder": finder, "faces": len(faces)}
+    cli.finish("face_box", rows, tc.get_threads(), tc.backend_name(), save, **more)
 
 
 def row(
