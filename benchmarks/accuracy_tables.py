@@ -131,7 +131,7 @@ def _face_box(result: Row) -> str:
         key for key in result["rows"][0] if key not in ("degrees", "found", "given", "eyes", "upright")
     ]
     heads = ["tilted by", "found", "both eyes", "as given"]
-    heads += [f"margin {margin}" for margin in margins] + ["no margin, set upright"]
+    heads += [f"margin {float(margin):g}" for margin in margins] + ["no margin, set upright"]
     lines = [
         [
             f"{row['degrees']}°",
