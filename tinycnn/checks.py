@@ -5,6 +5,8 @@ import reprlib
 import sys
 from typing import Any, NoReturn, TypeGuard
 
+import numpy as np
+
 from tinycnn.errors import ConfigError
 
 #: No array of parameters holds more numbers (1 GB of float32): a slip of the keyboard, or a file that lies,
@@ -14,7 +16,9 @@ MAX_NUMBERS = 2**28
 
 def refuse(name: str, value: object, expected: str) -> NoReturn:
     """Raise a ConfigError that says what was found, cut short, and what was expected."""
-    raise ConfigError(f"{name}={reprlib.repr(value)}: expected {expected}")
+    # Files keep arguments as JSON, which knows Python's numbers alone.
+    remedy = f": use {value.item()!r}, not NumPy's" if isinstance(value, np.number) else ""
+    raise ConfigError(f"{name}={reprlib.repr(value)}: expected {expected}{remedy}")
 
 
 def check_positive(**values: int) -> None:

@@ -211,6 +211,12 @@ def test_an_error_inside_a_model_names_the_layer():
     with pytest.raises(tc.ShapeError) as caught:
         model.forward(np.zeros((1, 9, 9, 1), np.float32))
     assert caught.value.__notes__ == ["in layer 'second'"]
+    with pytest.raises(tc.ShapeError) as caught:
+        model.output_shape((9, 9, 1))
+    assert caught.value.__notes__ == ["in layer 'second'"]
+
+
+DENSE = tc.Dense(2, 2, rng=0)
 
 
 @pytest.mark.parametrize(
@@ -229,6 +235,9 @@ def test_an_error_inside_a_model_names_the_layer():
         (lambda: tc.Conv2D(1, 1, 3, init="zeros"), "init='zeros': expected one of 'he', 'glorot'"),
         (lambda: tc.MaxPool2D(2, padding=((2, 0), (0, 0))), "could lie wholly in it"),
         (lambda: tc.Dense(3, 0), "out_features=0"),
+        (lambda: tc.Dense(3, np.int64(7)), "at most 268435456: use 7, not NumPy's"),
+        (lambda: DENSE.astype(np.float16), "expected np.float32 or np.float64"),
+        (lambda: DENSE.astype("floats"), "dtype='floats'"),
         (lambda: tc.Dropout(1.0), "rate=1.0"),
         (lambda: tc.Dropout("half"), "rate='half'"),
         (lambda: tc.BatchNorm(3, momentum=1), "momentum=1"),
@@ -236,7 +245,9 @@ def test_an_error_inside_a_model_names_the_layer():
         (lambda: tc.Sequential([]), "at least one layer"),
         (lambda: tc.Sequential([tc.ReLU(), "relu"]), "'1' is a str"),
         (lambda: tc.Sequential({"a.b": tc.ReLU()}), "'a.b'"),
-        (lambda: tc.Sequential([tc.ReLU()] * 2), "stands twice"),
+        (lambda: tc.Sequential([tc.ReLU()] * 2), "'0' and '1' are one layer object"),
+        (lambda: tc.Residual(*[tc.Dense(2, 2)] * 2), "'main' and 'shortcut' are one layer object"),
+        (lambda: tc.Sequential([DENSE, tc.Residual(DENSE)]), "'0' and '1.main' are one layer object"),
         (lambda: tc.Residual("x"), "main is a str"),
     ],
 )

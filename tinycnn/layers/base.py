@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from tinycnn.checks import refuse
 from tinycnn.errors import CacheError, ConfigError, DTypeError, ShapeError
 
 #: Shape of one image's activations, without the batch axis N: (H, W, C) or (features,).
@@ -130,7 +131,17 @@ class Layer:
             yield from child.walk(f"{path}.{name}" if path else name)
 
     def astype(self, dtype: Any) -> Self:
-        """Return a copy with all parameters and state in `dtype`, float32 or float64."""
+        """Return a copy with all parameters and state in `dtype`, float32 or float64.
+
+        Raises:
+            ConfigError: it is neither.
+        """
+        try:
+            known = np.dtype(dtype) in (np.float32, np.float64)
+        except TypeError:
+            known = False
+        if not known:
+            refuse("dtype", dtype, "np.float32 or np.float64")
         twin = copy.deepcopy(self)
         for _, layer in twin.walk():
             if not layer.children():
@@ -187,6 +198,11 @@ class Composite(Layer):
     def __init__(self, children: Mapping[str, Layer]) -> None:
         # No super().__init__(): a composite has no arrays and no cache of its own.
         self._children = dict(children)
+        seen: dict[int, str] = {}
+        for path, layer in self.walk():  # a second forward would overwrite what the first one remembers
+            if (first := seen.setdefault(id(layer), path)) != path:
+                kind = type(self).__name__
+                raise ConfigError(f"{kind}: {first!r} and {path!r} are one layer object; make two")
 
     def children(self) -> Mapping[str, Layer]:
         """Return the layers inside this one, by name."""

@@ -24,8 +24,6 @@ def _named(kind: str, argument: str, layers: Sequence[Layer] | Mapping[str, Laye
             raise ConfigError(f"{kind}: {name!r} is a {type(layer).__name__}, expected a layer")
         if not isinstance(name, str) or not name or "." in name:
             raise ConfigError(f"{kind}: layer name {name!r}: expected a word without a dot")
-    if len({id(layer) for layer in named.values()}) < len(named):
-        raise ConfigError(f"{kind}: one layer object stands twice in it; make two")
     return named
 
 
@@ -61,8 +59,12 @@ class Sequential(Composite):
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """Return the last layer's output shape."""
-        for layer in self._children.values():
-            input_shape = layer.output_shape(input_shape)
+        for name, layer in self._children.items():
+            try:
+                input_shape = layer.output_shape(input_shape)
+            except TinyCNNError as error:
+                error.add_note(f"in layer {name!r}")
+                raise
         return input_shape
 
     def config(self) -> dict[str, Any]:
