@@ -111,10 +111,14 @@ def write_model(
     """Write arrays, the layers that they belong to, and more, into a file that is whole or not there at all.
 
     Raises:
-        ConfigError: a layer is not registered, or metadata are too long or not what JSON can hold.
+        ConfigError: a layer is not registered, or metadata are too long, not what JSON can hold, or called as
+            what the file says of itself.
         OSError: the file cannot be written.
     """
-    info = {**info, "version": __version__, "architecture": spec_of(architecture)}
+    own = {"version": __version__, "architecture": spec_of(architecture)}
+    if taken := sorted(own.keys() & info.keys()):
+        raise ConfigError(f"metadata {', '.join(taken)}: the file has its own; expected another name")
+    info = {**info, **own}
     try:
         metadata = {"format": file_format, "tinycnn": json.dumps(info)}
     except (TypeError, ValueError) as error:

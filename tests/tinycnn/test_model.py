@@ -126,6 +126,8 @@ def test_a_layer_that_could_not_be_built_again_is_not_saved(tmp_path):
 def test_metadata_must_be_json(tmp_path):
     with pytest.raises(tc.ConfigError, match="what JSON can hold"):
         tc.save(model_with_everything(), tmp_path / "m", metrics={"x": object()})
+    with pytest.raises(tc.ConfigError, match="metadata version: the file has its own"):
+        tc.save(model_with_everything(), tmp_path / "m", version="my third")
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
