@@ -72,7 +72,7 @@ class Prepared:
             ShapeError, DTypeError: x does not fit the model, as in `forward`.
         """
         plan = None
-        if isinstance(x, np.ndarray) and x.ndim and len(x):
+        if isinstance(x, np.ndarray) and x.ndim and len(x) and not isinstance(x, np.ma.MaskedArray):
             plan = self._plans.get((backend_name(), x.shape[1:], x.dtype))
         return (plan or self._new_plan(x))(self._model, x)
 

@@ -249,6 +249,14 @@ def test_bad_input_gets_the_errors_of_forward(backend, x):
     assert found.value.__notes__ == expected.value.__notes__
 
 
+def test_a_mask_is_refused_by_what_is_prepared_already(backend):
+    prepared = tc.compile_for_inference(tc.Sequential([tc.Dense(2, 2, rng=0)]))
+    x = np.eye(2, dtype=np.float32)
+    prepared(x)
+    with pytest.raises(tc.DTypeError, match="without a mask"):
+        prepared(np.ma.masked_array(x))
+
+
 def test_paths_that_disagree_are_found(backend):
     model = tc.Sequential([tc.Residual(tc.Conv2D(1, 2, 3, padding="same", rng=0))])
     with pytest.raises(tc.ShapeError, match=r"Residual: main gives \(5, 5, 2\), shortcut gives \(5, 5, 1\)"):
