@@ -287,6 +287,8 @@ def test_bad_images_are_refused(model, quantized, images):
         quantized.predict(images[:, :, 2:])
     with pytest.raises(tc.NonFiniteError, match="the images hold NaN or infinity"):
         quantized.predict(images + np.inf)
+    with pytest.raises(tc.ConfigError, match="batch_size=0"):
+        quantized.predict(images, batch_size=0)
 
 
 def test_the_summary_names_every_step(quantized):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn.checks import check_shape
+from tinycnn.checks import check_positive, check_shape
 from tinycnn.errors import DTypeError, NonFiniteError, ShapeError
 from tinycnn.finite import all_finite
 from tinycnn.inference import as_map
@@ -64,8 +64,10 @@ class QuantizedModel:
 
         Raises:
             ShapeError, DTypeError: x is something else.
+            ConfigError: the batch size is no whole number of at least 1.
             NonFiniteError: x holds NaN or infinity, for which there are no whole numbers.
         """
+        check_positive(batch_size=batch_size)
         if not isinstance(x, np.ndarray) or x.dtype != np.float32:
             raise DTypeError(f"images are {getattr(x, 'dtype', type(x).__name__)}: expected float32")
         if x.shape[1:] != self.input_shape or not len(x):
