@@ -119,7 +119,9 @@ def fit(
 
     def train_batch(chosen: np.ndarray) -> None:
         undo = run.rng.bit_generator.state
-        images = x[chosen] if augment is None else augment(x[chosen], run.rng)
+        images = x[chosen]
+        if augment is not None:
+            images = _as_many("augment", augment(images, run.rng), images)
         try:
             with recycled_memory(arena):
                 result = train_step(model, _prepared(images, prepare), labels[chosen], loss, optimizer)
@@ -254,15 +256,17 @@ def logit_layers(model: Sequential) -> Sequential:
 
 
 def _prepared(images: np.ndarray, prepare: Prepare | None) -> np.ndarray:
-    if prepare is None:
-        return images
-    prepared = prepare(images)
-    if np.shape(prepared)[:1] != images.shape[:1]:
+    return images if prepare is None else _as_many("prepare", prepare(images), images)
+
+
+def _as_many(name: str, made: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Return what a function of the user's made of images, or raise a ShapeError if some are missing."""
+    if np.shape(made)[:1] != images.shape[:1]:
         raise ShapeError(
-            f"prepare made {type(prepared).__name__} of shape {np.shape(prepared)} of a batch of shape "
+            f"{name} made {type(made).__name__} of shape {np.shape(made)} of a batch of shape "
             f"{images.shape}: expected an array of as many images"
         )
-    return prepared
+    return made
 
 
 def _stopped(callbacks: Iterable[Callback], model: Sequential, history: History) -> bool:

@@ -369,6 +369,11 @@ def test_prepare_must_not_lose_images(prepare):
             call()
 
 
+def test_augment_must_not_lose_images():
+    with pytest.raises(tc.ShapeError, match=r"augment made .*: expected an array of as many images"):
+        MODEL.fit(IMAGES, LABELS, augment=lambda batch, rng: batch[:1], progress=False)
+
+
 @pytest.mark.parametrize(
     ("channels", "shape", "remedy"),
     [
