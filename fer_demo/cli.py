@@ -1,10 +1,11 @@
 """What the commands share: options, and how they end when they are stopped or given what they cannot use."""
 
+import os
 import shlex
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import wraps
 from pathlib import Path
@@ -117,6 +118,25 @@ def resumable(module: str) -> Callable[[Callable[..., None]], Callable[..., None
         return main_or_130
 
     return decorate
+
+
+def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[str | Path | None]) -> None:
+    """Make sure that nothing that is read is replaced, and that no two outputs go into one file.
+
+    Args:
+        outputs: files to write, by option; None where it is not given.
+        inputs: what is read: files, folders, or names that are neither; None where it is not given.
+
+    Raises:
+        ConfigError: an output is one of them; the message says which.
+    """
+    taken = {os.path.realpath(path): "is read" for path in inputs if path is not None}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        if use := taken.get(os.path.realpath(path)):
+            raise tc.ConfigError(f"{option} {path}: this file {use}; choose another name")
+        taken[os.path.realpath(path)] = f"is for {option}"
 
 
 def warn_of(what: str, lines: Sequence[str], rest: str) -> None:

@@ -67,6 +67,7 @@ def main(
     """
     console = Console(markup=False, highlight=False, emoji=False)
     classifier = EmotionClassifier(weights, flip_average)
+    cli.check_outputs({"--json": json}, [source, classifier.path])
     if json is not None:
         json.parent.mkdir(parents=True, exist_ok=True)  # fail now, not after the work
     if out is not None:

@@ -95,6 +95,7 @@ def main(
     Damaged files are skipped and listed. Every row of the file is for training.
     """
     console = Console(soft_wrap=True, markup=False, highlight=False, emoji=False)
+    cli.check_outputs({"--out": out}, [source])
     _check_output(out)
     choice = Choice(
         only=tuple(only or EMOTIONS),

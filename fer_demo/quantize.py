@@ -53,6 +53,7 @@ def main(
     classifier = EmotionClassifier(weights)
     if classifier.quantized:
         raise DataError(f"{display_name(weights)}: weights in int8 already; name those in float32")
+    cli.check_outputs({"--out": out}, [source, classifier.path])
     out.parent.mkdir(parents=True, exist_ok=True)
     faces = load_held_out(source, part).dataset.images
     if not len(faces):

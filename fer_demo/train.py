@@ -9,6 +9,7 @@ from rich.console import Console
 
 import tinycnn as tc
 from fer_demo import cli, data
+from fer_demo.classifier import weights_path
 from fer_demo.data.extra import load_extra, with_extra
 from fer_demo.display import Display
 from fer_demo.distillation import Teaching
@@ -73,10 +74,12 @@ def main(
     Without --data the faces are synthetic: drawn by this program, so that everything runs with no download.
     """
     console = Console()
+    teachers = tuple(teacher or ())
+    cli.check_outputs({"--out": out, "--log": log}, [source, *(extra or ()), *map(weights_path, teachers)])
     if backend is not None:
         tc.backend(backend)
     dataset, more = data.load(source), load_extra(extra or ())
-    teaching = Teaching(tuple(teacher), teacher_share, teacher_temperature) if teacher else None
+    teaching = Teaching(teachers, teacher_share, teacher_temperature) if teachers else None
     options: dict[str, Any] = {
         "model": str(model),
         "recipe": str(recipe),

@@ -69,6 +69,7 @@ def main(
     if list_cameras:
         _list_cameras()
         return
+    cli.check_outputs({"--save": save, "--csv": csv}, [source, weights, faces])
     import cv2
     import numpy as np
 

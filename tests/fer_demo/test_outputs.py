@@ -1,0 +1,42 @@
+"""No command writes over what it reads, nor two files into one."""
+
+import cv2
+import numpy as np
+import pytest
+
+from fer_demo import evaluate, predict, prepare, quantize, train, webcam
+from fer_demo.data.convert import write_csv
+
+
+@pytest.fixture
+def inputs(run_command, save_weights, tmp_path):
+    """A file of faces, one of weights, a picture and a video; `run_command` runs beside them."""
+    save_weights("w")
+    write_csv(tmp_path / "faces.csv", np.zeros((7, 48, 48, 1), np.uint8), np.arange(7))
+    cv2.imwrite("photo.png", np.zeros((60, 60), np.uint8))
+    video = cv2.VideoWriter("video.avi", cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 64))
+    video.write(np.zeros((64, 64, 3), np.uint8))
+    video.release()
+    return {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "place"),
+    [
+        (train, "--data faces.csv --out faces.csv", "--out faces.csv: this file is read"),
+        (train, "--data faces.csv --extra more.csv --out more.csv", "--out more.csv: this file is read"),
+        (train, "--teacher w --out ./w", "--out w: this file is read"),
+        (train, "--out new.csv --log new.csv", "--log new.csv: this file is for --out"),
+        (evaluate, "w faces.csv --json faces.csv", "--json faces.csv: this file is read"),
+        (quantize, "w --data faces.csv --out w", "--out w: this file is read"),
+        (prepare, "faces.csv --layout ckplus --out faces.csv", "--out faces.csv: this file is read"),
+        (predict, "photo.png --csv photo.png", "--csv photo.png: this file is read"),
+        (predict, ". --json-lines photo.png", "--json-lines photo.png: this file is read"),
+        (predict, "photo.png --csv new --json-lines new", "--csv new: this file is for --json-lines"),
+        (webcam, "--source video.avi --headless --save video.avi", "--save video.avi: this file is read"),
+    ],
+)
+def test_an_output_in_the_place_of_an_input_is_refused(run_command, inputs, module, arguments, place):
+    code, _, error = run_command(module, *arguments.split())
+    assert (code, error) == (2, f"Error: {place}; choose another name\n")
+    assert all(path.read_bytes() == content for path, content in inputs.items())
