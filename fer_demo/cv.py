@@ -81,6 +81,7 @@ def main(
     batch_size = batch_size or default_batch_size(RECIPES[recipe], len(dataset))
     protocol = Protocol(folds, epochs, seed, batch_size, str(recipe), keep_copies_together)
     names = {ModelChoice.paper: list(PAPERS), ModelChoice.all: list(MODELS)}.get(model, [str(model)])
+    split(dataset, protocol)  # refuses data that are too few before there is a run to be resumed
     with own_folder(out):
         record = Record(out, dataset, names, describe(dataset, protocol, names, workers), more)
         record.begin(resume, cli.resuming("fer_demo.cv"))

@@ -75,6 +75,12 @@ def test_a_broken_row_is_named(cv, tmp_path):
     assert "line 5" in error
 
 
+def test_too_few_faces_leave_no_run_behind(cv, tmp_path):
+    code, _, error = cv("--data", write_csv(tmp_path / "few.csv", n=7), *SMALL, "--out", "out")
+    assert (code, "expected at least 2 of each emotion" in error) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_help_fits_a_screen(cv):
     code, output, _ = cv("--help")
     assert code == 0
