@@ -49,9 +49,9 @@ class Recorder:
         if self._writer is None:
             self._open(picture, seconds)
             assert self._writer is not None
-        width, height = self._size
-        if picture.shape[1] < width or picture.shape[0] < height:
+        if _even(picture) != self._size:
             picture = cv2.resize(picture, self._size)  # a stream may change its size in the middle
+        width, height = self._size
         due = round((seconds - self._began) * self._rate) + 1
         # A clock that jumps must not fill the disk: a gap is no longer than a second.
         for _ in range(min(due - self._written, round(self._rate))):
@@ -62,7 +62,7 @@ class Recorder:
     def _open(self, picture: np.ndarray, seconds: float) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         codec = CODECS[self.path.suffix.lower()]
-        self._size = picture.shape[1] // 2 * 2, picture.shape[0] // 2 * 2
+        self._size = _even(picture)
         self._writer = cv2.VideoWriter(str(self.path), cv2.VideoWriter.fourcc(*codec), self._rate, self._size)
         self._began = seconds
         if not self._writer.isOpened():
@@ -88,3 +88,8 @@ class Recorder:
             raise DeviceError(
                 f"{display_name(str(self.path))}: holds {kept} of {self._count} pictures; is the disk full?"
             )
+
+
+def _even(picture: np.ndarray) -> tuple[int, int]:
+    """Width and height of a picture (H, W, 3), without a row or a column that makes them odd."""
+    return picture.shape[1] // 2 * 2, picture.shape[0] // 2 * 2

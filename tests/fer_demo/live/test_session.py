@@ -200,6 +200,21 @@ def test_recordings_keep_the_pace(tmp_path):
         assert len(list(saved)) == 1 + 3 + 1 + 10
 
 
+@pytest.mark.parametrize("size", [(40, 60), (160, 240)])
+def test_a_picture_of_another_size_is_resized_as_a_whole(tmp_path, size):
+    recorder = Recorder(tmp_path / "a.avi", 10)
+    recorder.add(np.zeros((80, 120, 3), np.uint8), 0)
+    later = np.zeros((*size, 3), np.uint8)
+    later[:, size[1] // 2 :] = 255
+    recorder.add(later, 0.1)
+    recorder.close()
+    video = cv2.VideoCapture(str(tmp_path / "a.avi"))
+    video.read()
+    brightness = video.read()[1][:, :, 0].mean(axis=0)  # column by column
+    assert brightness[:55].max() < 30
+    assert brightness[65:].min() > 225
+
+
 def test_a_recording_that_is_not_complete_is_said_to_be_so(tmp_path):
     recorder = Recorder(tmp_path / "a.mp4", 10)
     for number in range(3):
