@@ -11,6 +11,7 @@ from fer_demo.calibration import TEMPERATURES, temper
 from fer_demo.data.dataset import EMOTIONS, IMAGE_SIZE
 from fer_demo.preprocess import Normalisation
 from tinycnn.checks import is_number, refuse
+from tinycnn.finite import all_finite
 
 __all__ = ["SHIPPED", "EmotionClassifier"]
 
@@ -86,6 +87,7 @@ class EmotionClassifier:
 
         Raises:
             ShapeError, DTypeError: they are not.
+            NonFiniteError: the file's weights, or its preprocessing, make NaN of them.
         """
         if not isinstance(faces, np.ndarray) or faces.dtype != np.uint8:
             found = getattr(faces, "dtype", type(faces).__name__)
@@ -100,8 +102,15 @@ class EmotionClassifier:
         return probabilities
 
     def _probabilities(self, faces: np.ndarray) -> np.ndarray:
-        batches = [self._network(self.normalise(faces[i : i + 64])) for i in range(0, len(faces), 64)]
-        return temper(np.concatenate(batches)[:, self.columns], self.temperature)
+        with np.errstate(all="ignore"):  # numbers that are no use are noticed below
+            batches = [self._network(self.normalise(faces[i : i + 64])) for i in range(0, len(faces), 64)]
+            probabilities = temper(np.concatenate(batches)[:, self.columns], self.temperature)
+        if not all_finite(probabilities):
+            raise tc.NonFiniteError(
+                f"{self.path}: a face's probabilities are NaN: its weights or its preprocessing are no use; "
+                "train a model with python -m fer_demo.train"
+            )
+        return probabilities
 
 
 def _columns(model: tc.Sequential, labels: Any) -> list[int]:

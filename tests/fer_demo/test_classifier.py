@@ -74,6 +74,13 @@ def test_the_lowest_temperature_leaves_one_emotion_and_no_nan(saved, faces, expe
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
 
 
+@pytest.mark.parametrize("preprocessing", [{"mean": 0.0, "std": 1e-300}, {"mean": 1e300, "std": 1.0}])
+def test_numbers_that_make_nan_are_the_files_fault(saved, faces, preprocessing):
+    path = saved(preprocessing=preprocessing)
+    with pytest.raises(tc.NonFiniteError, match=rf"{path.name}: a face's probabilities are NaN: .*train a"):
+        EmotionClassifier(path)(faces)
+
+
 def test_flip_averaging_is_the_mean_over_the_mirror_image(saved, faces):
     path = saved(calibration={"temperature": 2.0})
     plain, averaged = EmotionClassifier(path), EmotionClassifier(path, flip_average=True)
