@@ -21,6 +21,9 @@ MAX_TEXT = 1 << 30
 #: unpacking them takes gigabytes.
 _UNREADABLE = (EOFError, OSError, MemoryError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 
+#: What a tar archive has, and where: Kaggle's first fer2013.tar.gz is one.
+_TAR, _TAR_PLACE = b"ustar", 257
+
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
@@ -35,7 +38,7 @@ def naming(path: Path) -> Iterator[None]:
 def open_text(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for reading; gzip, xz and zip are recognised by their first bytes, whatever the name.
 
-    A zip archive must hold exactly one ``.csv`` file. Nothing is unpacked to disk or read ahead.
+    A zip archive must hold exactly one ``.csv`` file; a tar archive is refused. Nothing is unpacked to disk.
 
     Raises:
         DataError: the file cannot be read or decompressed, now or while it is being read within the block.
@@ -46,13 +49,17 @@ def open_text(path: Path) -> Iterator[IO[bytes]]:
             magic = file.read(6)
             file.seek(0)
             if magic.startswith(b"\x1f\x8b"):
-                yield cast(IO[bytes], stack.enter_context(gzip.open(file)))
+                text = cast(IO[bytes], stack.enter_context(gzip.open(file)))
             elif magic == b"\xfd7zXZ\x00":
-                yield stack.enter_context(lzma.open(file))
+                text = stack.enter_context(lzma.open(file))
             elif magic.startswith(b"PK"):
-                yield stack.enter_context(_open_member(file, stack))
+                text = stack.enter_context(_open_member(file, stack))
             else:
-                yield file
+                text = file
+            if text.read(_TAR_PLACE + len(_TAR))[_TAR_PLACE:] == _TAR:
+                raise DataError("a tar archive, which is not read; unpack it first: tar -xf")
+            text.seek(0)
+            yield text
     except _UNREADABLE as error:
         reason = str(error) or type(error).__name__
         raise DataError(f"cannot be read to the end ({reason}); check or download it again") from error

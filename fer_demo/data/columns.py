@@ -45,7 +45,7 @@ def parse_header(line: bytes) -> Columns:
     if keys.count("emotion") != 1 or keys.count("pixels") != 1 or keys.count("usage") > 1:
         raise DataError(
             f"line 1 names the columns {', '.join(names)[:100]!r}, expected emotion, pixels and perhaps "
-            "Usage, each once; use fer2013.csv, icml_face_data.csv or train.csv"
+            "Usage, each once, with commas between them; use fer2013.csv, icml_face_data.csv or train.csv"
         )
     usage = keys.index("usage") if "usage" in keys else None
     return Columns(names, keys.index("emotion"), keys.index("pixels"), usage)

@@ -5,6 +5,7 @@ import io
 import lzma
 import os
 import re
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -34,6 +35,15 @@ def zipped(
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in names:
             archive.writestr(name, text if name == names[-1] else b"")
+    return buffer.getvalue()
+
+
+def tarred(content):
+    """Return an archive like Kaggle's fer2013.tar.gz, unpacked."""
+    buffer, member = io.BytesIO(), tarfile.TarInfo("fer2013/fer2013.csv")
+    member.size = len(content)
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
 
 
@@ -263,6 +273,7 @@ def test_empty_lines_without_end_are_refused(tmp_path):
         (lambda text: text.replace(b" ", b"\0", 3), "line 2: found 2301 pixel values"),
         (lambda text: text.replace(b" ", b" nan ", 1), "line 2: found 2305 pixel values"),
         (lambda text: text.replace(b",", b";"), "line 1 names the columns 'emotion;pixels;Usage'"),
+        (lambda text: gzip.compress(tarred(text)), "a tar archive, which is not read; unpack it first"),
         (lambda text: text.replace(b"Training", b'Trai"ning'), "a quotation mark has no partner"),
         (lambda text: gzip.compress(text)[:-20], "cannot be read to the end"),
         (lambda text: gzip.compress(text)[:-8] + bytes(8), "cannot be read to the end"),
