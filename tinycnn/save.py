@@ -317,6 +317,10 @@ def spec_of(value: Any, depth: int = 0) -> Any:
             ) from None
         return {"type": name, **{key: spec_of(item, depth + 1) for key, item in config.items()}}
     if isinstance(value, dict):
+        if "type" in value:
+            raise ConfigError(
+                "a dict among a layer's arguments has the key 'type', which files need: rename it"
+            )
         return {key: spec_of(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [spec_of(item, depth + 1) for item in value]

@@ -245,6 +245,7 @@ DENSE = tc.Dense(2, 2, rng=0)
         (lambda: tc.Sequential([]), "at least one layer"),
         (lambda: tc.Sequential([tc.ReLU(), "relu"]), "'1' is a str"),
         (lambda: tc.Sequential({"a.b": tc.ReLU()}), "'a.b'"),
+        (lambda: tc.Concat({"type": tc.ReLU(), "b": tc.ReLU()}), "layer name 'type': files need that word"),
         (lambda: tc.Sequential([tc.ReLU()] * 2), "'0' and '1' are one layer object"),
         (lambda: tc.Residual(*[tc.Dense(2, 2)] * 2), "'main' and 'shortcut' are one layer object"),
         (lambda: tc.Sequential([DENSE, tc.Residual(DENSE)]), "'0' and '1.main' are one layer object"),

@@ -114,12 +114,23 @@ def test_a_layer_that_could_not_be_built_again_is_not_saved(tmp_path):
         def __init__(self, factor):
             super().__init__()
 
+    class Named(Layer):
+        def __init__(self, names):
+            super().__init__()
+
+        def config(self):
+            return {"names": {"type": "oak"}}
+
     try:
         tc.register(Times)
         with pytest.raises(tc.ConfigError, match=r"Times: config\(\) has to return .*missing.*'factor'"):
             tc.save(tc.Sequential([Times(2)]), tmp_path / "m")
+        tc.register(Named)
+        with pytest.raises(tc.ConfigError, match="a layer's arguments has the key 'type'"):
+            tc.save(tc.Sequential([Named({})]), tmp_path / "m")
     finally:
-        del REGISTRY["Times"]
+        for name in ("Times", "Named"):
+            REGISTRY.pop(name, None)
     assert not list(tmp_path.iterdir())
 
 

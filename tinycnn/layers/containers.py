@@ -24,6 +24,8 @@ def _named(kind: str, argument: str, layers: Sequence[Layer] | Mapping[str, Laye
             raise ConfigError(f"{kind}: {name!r} is a {type(layer).__name__}, expected a layer")
         if not isinstance(name, str) or not name or "." in name:
             raise ConfigError(f"{kind}: layer name {name!r}: expected a word without a dot")
+        if name == "type":
+            raise ConfigError(f"{kind}: layer name 'type': files need that word; expected another")
     return named
 
 
