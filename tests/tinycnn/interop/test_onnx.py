@@ -115,6 +115,7 @@ class Own(tc.ReLU):
         (tc.Sequential([tc.ReLU()]), "the input's shape is unknown"),
         (tc.Sequential([Own()], (2, 2, 1)), "'0' is a Own, which there is no rule for"),
         (tc.Sequential([tc.Flatten()], (2, 2, 2)), "ends with flattened maps"),
+        (tc.Sequential({"input": tc.ReLU()}, (2, 2, 2)), "a layer is called 'input'"),
         (tc.Sequential([tc.Dense(2, 2)], (2,)).astype(np.float64), "0.kernel is float64: use model.astype"),
     ],
 )

@@ -123,6 +123,8 @@ class _Writer:
         raise ConfigError(f"{path!r} is a {type(layer).__name__}, which there is no rule for: leave it out")
 
     def _add(self, kind: str, name: str, inputs: list[str], **attributes: Any) -> str:
+        if name == "input":
+            raise ConfigError("a layer is called 'input', as the network's input is in ONNX: rename it")
         self._operators.append(_Operator(kind, name, inputs, attributes))
         return name
 
