@@ -130,7 +130,11 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         X, y = validate_data(self, X, y, dtype=np.float32, allow_nd=True)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
-        check_positive(epochs=self.epochs, batch_size=self.batch_size)
+        # A search over NumPy's ranges gives NumPy's numbers.
+        epochs, batch_size = (
+            n.item() if isinstance(n, np.integer) else n for n in (self.epochs, self.batch_size)
+        )
+        check_positive(epochs=epochs, batch_size=batch_size)
         seed = check_random_state(self.random_state).randint(2**31)
         x = self._shaped(X)
         axes = tuple(range(x.ndim - 1))
@@ -138,12 +142,12 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         spread = x.std(axis=axes, dtype=np.float64)
         self.std_ = np.where(spread > 0, spread, 1.0)  # a constant has no spread to divide by
         self.network_ = self._new_network(x.shape[1:], seed)
-        steps = self.epochs * math.ceil(len(x) / self.batch_size)
+        steps = epochs * math.ceil(len(x) / batch_size)
         self.history_ = self.network_.fit(
             x,
             labels,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
+            epochs=epochs,
+            batch_size=batch_size,
             optimizer=Adam(Cosine(self.learning_rate, steps), weight_decay=self.weight_decay),
             prepare=self._standardised,
             seed=seed,

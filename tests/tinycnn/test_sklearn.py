@@ -72,7 +72,7 @@ def test_in_scikit_learns_tools():
     images, labels = bars()
     rows = images.reshape(60, 64)
     pipeline = make_pipeline(MinMaxScaler(), small(image_shape=(8, 8, 1)))
-    search = GridSearchCV(pipeline, {"cnnclassifier__epochs": [1, 8]}, cv=2).fit(rows, labels)
+    search = GridSearchCV(pipeline, {"cnnclassifier__epochs": np.array([1, 8])}, cv=2).fit(rows, labels)
     assert search.best_params_ == {"cnnclassifier__epochs": 8}
     assert cross_val_score(small(), images, labels, cv=2).mean() > 0.9
     calibrated = CalibratedClassifierCV(small(image_shape=(8, 8, 1)), cv=2).fit(rows, labels)
