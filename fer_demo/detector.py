@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -146,13 +147,16 @@ class EmotionDetector:
 
         Args:
             picture: uint8, (H, W) or (H, W, 3), not empty.
-            boxes: around the faces; they may reach beyond the picture.
+            boxes: around the faces, in whole pixels; they may reach beyond the picture.
+
+        Raises:
+            ConfigError: a box is no four whole numbers, or empty.
         """
         return self.read(self.cut(picture, boxes))
 
     def cut(self, picture: np.ndarray, boxes: list[Box]) -> list[Cut]:
         """Cut out what is in the boxes of a picture, (H, W) or (H, W, 3); the first half of `classify`."""
-        grey = to_grey(picture)
+        grey, boxes = to_grey(picture), [*map(_checked, boxes)]
         tilts = [tilt(grey, box) if self.align else 0.0 for box in boxes]
         return [
             Cut(square_around(box, grey.shape), cut_upright(grey, box, angle), angle)
@@ -196,6 +200,17 @@ class EmotionDetector:
 
         for file in find_media([Path(path)]):
             yield from analyse(self, file)
+
+
+def _checked(box: Box) -> Box:
+    """Return a box that somebody else has found, with Python's own numbers, or raise a ConfigError."""
+    try:
+        left, top, width, height = map(index, box)
+    except (TypeError, ValueError):
+        left = top = width = height = 0
+    if width < 1 or height < 1:
+        refuse("box", box, "left, top, width and height in whole pixels, the last two of at least 1")
+    return left, top, width, height
 
 
 def as_picture(image: str | Path | np.ndarray) -> np.ndarray:

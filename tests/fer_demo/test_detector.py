@@ -107,6 +107,12 @@ def test_what_is_no_picture(detector, image, error, message):
         detector.faces(image)
 
 
+@pytest.mark.parametrize("box", [(0, 0, 0, 9), (1.5, 2, 9, 9), (1, 2, 9), 3])
+def test_what_is_no_box(detector, box):
+    with pytest.raises(tc.ConfigError, match=r"box=.*: expected left, top, width and height in whole pixels"):
+        detector.cut(np.zeros((20, 20), np.uint8), [box])
+
+
 def test_arguments_are_checked():
     with pytest.raises(tc.ConfigError, match="unsure=2: expected a number from 0 to 1"):
         fer_demo.EmotionDetector(unsure=2)
