@@ -1,12 +1,15 @@
 """A look at the augmentations: `python -m fer_demo.augment_sheet OUT.png`."""
 
-import sys
+from pathlib import Path
+from typing import Annotated
 
 import cv2
 import numpy as np
+import typer
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from fer_demo import cli
 from fer_demo.augment import (
     Affine,
     Augmentation,
@@ -34,6 +37,20 @@ ROWS: dict[str, Augmentation] = {
 }
 
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    out: Annotated[Path, typer.Argument(metavar="OUT.png", dir_okay=False, help="The picture to write.")],
+) -> None:
+    """Draw what each augmentation makes of faces that this program draws."""
+    canvas = FigureCanvasAgg(augmentation_sheet())
+    canvas.draw()
+    grey = np.asarray(canvas.buffer_rgba())[..., 0]  # a third of the bytes of Matplotlib's own file
+    out.write_bytes(cv2.imencode(".png", grey, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes())
+
+
 def augmentation_sheet(seed: int = 0) -> Figure:
     """The first row shows a face of every emotion as stored; each row below, one augmentation of them."""
     rng = np.random.default_rng(seed)
@@ -49,7 +66,4 @@ def augmentation_sheet(seed: int = 0) -> Figure:
 
 
 if __name__ == "__main__":
-    canvas = FigureCanvasAgg(augmentation_sheet())
-    canvas.draw()
-    grey = np.asarray(canvas.buffer_rgba())[..., 0]  # a third of the bytes of Matplotlib's own file
-    cv2.imwrite(sys.argv[1], grey, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    cli.run(app)

@@ -1,12 +1,25 @@
 """A look at the synthetic faces: `python -m fer_demo.data.contact_sheet OUT.png`."""
 
-import sys
+from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 from matplotlib.figure import Figure
 
+from fer_demo import cli
 from fer_demo.data.dataset import EMOTIONS
 from fer_demo.data.faces import draw_face
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    out: Annotated[Path, typer.Argument(metavar="OUT.png", dir_okay=False, help="The picture to write.")],
+) -> None:
+    """Draw faces of every emotion, clean ones and as hard as photographs."""
+    contact_sheet().savefig(out)
 
 
 def contact_sheet(seed: int = 0, columns: int = 5) -> Figure:
@@ -27,4 +40,4 @@ def contact_sheet(seed: int = 0, columns: int = 5) -> Figure:
 
 
 if __name__ == "__main__":
-    contact_sheet().savefig(sys.argv[1])
+    cli.run(app)

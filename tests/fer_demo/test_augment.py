@@ -24,6 +24,7 @@ from fer_demo.augment import (
     affine_matrices,
     warp,
 )
+from fer_demo.data import contact_sheet
 from tinycnn.errors import ConfigError, DTypeError, ShapeError
 
 EACH = [
@@ -300,3 +301,10 @@ def test_the_picture_shows_every_augmentation_on_every_emotion():
     assert rows == {type(augment) for augment in EACH}
     figure = augment_sheet.augmentation_sheet()
     assert len(figure.axes) == (len(augment_sheet.ROWS) + 1) * 7
+
+
+@pytest.mark.parametrize("module", [augment_sheet, contact_sheet])
+@pytest.mark.parametrize("arguments", [[], ["."]])
+def test_a_sheet_without_a_file_says_so(run_command, module, arguments):
+    code, _, error = run_command(module, *arguments)
+    assert (code, "OUT.png" in error) == (2, True)
