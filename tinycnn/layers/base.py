@@ -188,6 +188,12 @@ def behaves_as(kind: type[Layer], known: type[Layer], *methods: str) -> bool:
 class Composite(Layer):
     """A layer made of layers: its arrays are its children's, under names like ``child.kernel``.
 
+    Args:
+        children: the layers by name.
+
+    Raises:
+        ConfigError: one layer object stands in two places, here or further in.
+
     >>> block = tc.SeparableConv2D(3, 8, 3, bias=False)
     >>> list(block.children())
     ['depthwise', 'pointwise']
