@@ -15,6 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("numba", reason="the vectors belong to the numba backend")
+from numba.core.caching import FunctionCache
+
 from tinycnn.kernels import jit
 from tinycnn.kernels.jit import compile as how
 from tinycnn.kernels.jit import depthwise_image, product
@@ -164,3 +166,12 @@ def test_machine_code_is_kept_under_the_stamp_of_all_files():
     cached = [k for k in kernels if hasattr(k._cache, "_cache_file")]
     assert len(cached) > 20
     assert {k._cache._cache_file._source_stamp for k in cached} == {how._SOURCES}
+
+
+def test_kernels_are_compiled_where_machine_code_cannot_be_kept(monkeypatch):
+    def double(x):
+        return 2 * x
+
+    monkeypatch.setattr(FunctionCache._impl_class, "_locator_classes", [])  # nowhere to look for a folder
+    with pytest.warns(RuntimeWarning, match="compiled kernels are not kept .*: set NUMBA_CACHE_DIR"):
+        assert how.compiled(double)(21) == 42

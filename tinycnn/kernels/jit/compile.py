@@ -1,6 +1,7 @@
 """How every kernel is compiled, and what their callers share."""
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,13 @@ OPTIONS: Any = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a kernel at its first call, and keep the machine code for the next process."""
-    dispatcher = njit(**OPTIONS, cache=True)(function)
+    """Compile a kernel at its first call, and keep the machine code for the next process where it can."""
+    try:
+        dispatcher = njit(**OPTIONS, cache=True)(function)
+    except RuntimeError as error:  # as in a container whose files cannot be changed
+        text = f"compiled kernels are not kept ({error}): set NUMBA_CACHE_DIR to a folder that can be written"
+        warnings.warn(text, RuntimeWarning, stacklevel=1)
+        return njit(**OPTIONS)(function)
     # Numba would take machine code from the cache as long as the function's own file is unchanged.
     dispatcher._cache._cache_file._source_stamp = _SOURCES
     return dispatcher
