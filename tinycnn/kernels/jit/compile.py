@@ -26,9 +26,9 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a kernel at its first call, and keep the machine code for the next process where it can."""
     try:
         dispatcher = njit(**OPTIONS, cache=True)(function)
-    except RuntimeError as error:  # as in a container whose files cannot be changed
-        text = f"compiled kernels are not kept ({error}): set NUMBA_CACHE_DIR to a folder that can be written"
-        warnings.warn(text, RuntimeWarning, stacklevel=1)
+    except RuntimeError:  # as in a container whose files cannot be changed
+        text = "every start compiles anew: set NUMBA_CACHE_DIR to a folder that can be written"
+        warnings.warn(text, RuntimeWarning, stacklevel=1)  # the same for all kernels, and so shown once
         return njit(**OPTIONS)(function)
     # Numba would take machine code from the cache as long as the function's own file is unchanged.
     dispatcher._cache._cache_file._source_stamp = _SOURCES
