@@ -18,7 +18,8 @@ def replace_file(path: Path, content: bytes | Iterable[bytes], previous: Path | 
             there is a file there and none at `path`.
 
     Raises:
-        OSError: the file cannot be written; whatever was at `path` is still there, or at `previous`.
+        OSError: the file, which it names, cannot be written; whatever was at `path` is still there, or at
+            `previous`.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")  # nobody else's
     try:
@@ -29,6 +30,11 @@ def replace_file(path: Path, content: bytes | Iterable[bytes], previous: Path | 
         if previous is not None and path.exists():
             path.replace(previous)
         temporary.replace(path)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        # Name the file that the caller knows: the system names the temporary one, or none.
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -28,3 +28,11 @@ def test_a_failure_at_any_point_keeps_the_old_file_and_leaves_no_litter(tmp_path
             replace_file(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("no/folder", FileNotFoundError), (".", IsADirectoryError)])
+def test_an_error_names_the_file_that_the_caller_knows(tmp_path, name, kind):
+    with pytest.raises(kind) as error:
+        replace_file(tmp_path / name, b"new")
+    assert error.value.filename == str(tmp_path / name)
+    assert ".tmp" not in str(error.value)
