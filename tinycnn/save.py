@@ -315,12 +315,10 @@ def spec_of(value: Any, depth: int = 0) -> Any:
             raise ConfigError(
                 f"{name}: config() has to return the constructor's arguments: {error}"
             ) from None
-        return {"type": name, **{key: spec_of(item, depth + 1) for key, item in config.items()}}
+        return {"type": name, **spec_of(dict(config), depth)}
     if isinstance(value, dict):
         if "type" in value:
-            raise ConfigError(
-                "a dict among a layer's arguments has the key 'type', which files need: rename it"
-            )
+            raise ConfigError("a layer has an argument, or in one a key, 'type', which files need: rename it")
         return {key: spec_of(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [spec_of(item, depth + 1) for item in value]

@@ -115,19 +115,20 @@ def test_a_layer_that_could_not_be_built_again_is_not_saved(tmp_path):
             super().__init__()
 
     class Named(Layer):
-        def __init__(self, names):
+        def __init__(self, type):
             super().__init__()
+            self._name = type
 
         def config(self):
-            return {"names": {"type": "oak"}}
+            return {"type": self._name}
 
     try:
         tc.register(Times)
         with pytest.raises(tc.ConfigError, match=r"Times: config\(\) has to return .*missing.*'factor'"):
             tc.save(tc.Sequential([Times(2)]), tmp_path / "m")
         tc.register(Named)
-        with pytest.raises(tc.ConfigError, match="a layer's arguments has the key 'type'"):
-            tc.save(tc.Sequential([Named({})]), tmp_path / "m")
+        with pytest.raises(tc.ConfigError, match="a layer has an argument, or in one a key, 'type'"):
+            tc.save(tc.Sequential([Named("oak")]), tmp_path / "m")
     finally:
         for name in ("Times", "Named"):
             REGISTRY.pop(name, None)
