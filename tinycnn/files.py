@@ -9,7 +9,8 @@ from pathlib import Path
 def replace_file(path: Path, content: bytes | Iterable[bytes], previous: Path | None = None) -> None:
     """Write `content` under a temporary name beside `path`, flush it to the disk, and rename it to `path`.
 
-    A reader, or a power cut, finds the old file or the new one, never a half.
+    A reader, or a power cut, finds the old file or the new one, never a half. What is no file, such as
+    /dev/null or a pipe, is not replaced but written into.
 
     Args:
         path: where the content shall be.
@@ -21,10 +22,15 @@ def replace_file(path: Path, content: bytes | Iterable[bytes], previous: Path | 
         OSError: the file, which it names, cannot be written; whatever was at `path` is still there, or at
             `previous`.
     """
+    parts = [content] if isinstance(content, bytes) else content
+    if path.exists() and not path.is_file():
+        with path.open("wb") as file:
+            file.writelines(parts)
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")  # nobody else's
     try:
         with temporary.open("wb") as file:
-            file.writelines([content] if isinstance(content, bytes) else content)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         if previous is not None and path.exists():

@@ -1,3 +1,7 @@
+"""Files that are whole or not there at all."""
+
+import os
+
 import pytest
 
 from tinycnn.files import replace_file
@@ -36,3 +40,14 @@ def test_an_error_names_the_file_that_the_caller_knows(tmp_path, name, kind):
         replace_file(tmp_path / name, b"new")
     assert error.value.filename == str(tmp_path / name)
     assert ".tmp" not in str(error.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with a name are Unix's")
+def test_a_pipe_is_written_into_and_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    replace_file(pipe, b"new")
+    assert os.read(reader, 10) == b"new"
+    assert pipe.is_fifo()
+    os.close(reader)
