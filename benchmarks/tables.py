@@ -186,9 +186,10 @@ def _web(result: Row) -> str:
 
 def _source(result: Row, options: str = "", how: str = "medians") -> str:
     where = result["environment"]
+    threads = "1 thread" if where["threads"] == 1 else f"{where['threads']} threads"
     peers = "".join(f", {name} {where[key]}" for name, key in PEERS.items() if where.get(key))
     return (
-        f"\n{where['cpu']}, {where['cores']} cores, {where['threads']} threads, NumPy {where['numpy']}, "
+        f"\n{where['cpu']}, {where['cores']} cores, {threads}, NumPy {where['numpy']}, "
         f"numba {where['numba']}{peers}; `python -m benchmarks.{result['benchmark']}{options}`, {how}.\n"
     )
 

@@ -61,8 +61,8 @@ def main(
         film.write_bytes(b"".join(jpeg(number / RATE, faces) for number in range(FRAMES)))
         profile.mkdir()
         camera = ("--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={film}")
+        pause()  # before the browser, which is no other program but a part of what is measured
         with chromium(profile, *camera) as page:
-            pause()
             row = figures(answers(page, address, seconds))
     cli.show(f"Page, milliseconds, {threads} threads", [row], COLUMNS)
     cli.finish("web", [row], threads, None, save)

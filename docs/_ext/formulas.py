@@ -13,6 +13,7 @@ from matplotlib.textpath import TextPath
 from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
+_WORD_JOINER = "&#8288;"
 _EM = 1000  # units of the outline to one em
 _LETTERS = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: "C", Path.CLOSEPOLY: "Z"}
 
@@ -36,7 +37,7 @@ def _svg(tex: str) -> str:
 
 
 def _inline(translator: HTML5Translator, node: nodes.math) -> None:
-    translator.body.append(_svg(node.astext()))
+    translator.body.append(_svg(node.astext()) + _WORD_JOINER)  # a comma behind it stays on its line
     raise nodes.SkipNode
 
 
