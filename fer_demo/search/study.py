@@ -122,8 +122,10 @@ class Search:
         }
         options = {"study_name": _NAME, "direction": "maximize", "load_if_exists": True}
         pruner = self._optuna.pruners.MedianPruner(n_startup_trials=PATIENCE)
+        # Without a pool, which would keep connections, and with them the file, open until they are collected.
+        unpooled = {"poolclass": optional("sqlalchemy.pool", "search").NullPool}
         try:
-            storage = self._optuna.storages.RDBStorage(f"sqlite:///{self._record}")
+            storage = self._optuna.storages.RDBStorage(f"sqlite:///{self._record}", engine_kwargs=unpooled)
             study = self._optuna.create_study(storage=storage, pruner=pruner, **options)
         except optional("sqlalchemy.exc", "search").DatabaseError as error:
             raise tc.FileFormatError(
