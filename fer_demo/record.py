@@ -65,7 +65,7 @@ class Record:
 
         Raises:
             ConfigError: an unfinished run is in the folder and shall not be resumed, or cannot be, since its
-                options or data are others.
+                options or data are others; or a finished run is there, on other than drawn faces.
             OSError: the folder cannot be written.
         """
         earlier = take_over(self._path, resume, command)
@@ -73,6 +73,11 @@ class Record:
             check_belongs(self._path, _identity(earlier), _identity(self.results))
             self._seconds_before = earlier.get("seconds") or 0.0
         elif not resume:
+            if earlier and not earlier["data"]["synthetic"]:  # drawn faces take minutes, others hours
+                raise tc.ConfigError(
+                    f"{self._out} holds a finished run on {earlier['data']['name']}. To keep it, choose "
+                    "another folder with --out; to replace it, delete it"
+                )
             remove_folds(self.folds, MODELS)
         self._write()
 

@@ -15,7 +15,7 @@ RECIPE = Recipe(
         "alexnet": 1e-3,
         "alexnet_bn": 2e-3,
         "compact": 5e-3,
-        "vggnet": 2e-3,
+        "vggnet": 1e-3,
         "inception": 5e-3,
         "resnet": 5e-3,
     },

@@ -243,11 +243,23 @@ def test_train_with_other_options_is_refused(call, monkeypatch):
     assert "epochs was 2, is 1" in error
 
 
-def test_a_new_run_takes_the_place_of_a_finished_one(call, whole):
+def test_a_finished_run_on_a_data_set_is_not_lost_to_the_next_one(call, whole):
     shutil.copytree(whole(), "out")
-    first = models("out")
+    first = numbers("out")
+    code, _, error = call("cv", "--folds", 2, "--out", "out")
+    assert (code, numbers("out")) == (2, first)
+    assert "out holds a finished run on faces.csv. To keep it, choose another folder with --out" in error
+
+
+def test_a_new_run_takes_the_place_of_a_finished_one_on_drawn_faces(call, whole):
+    shutil.copytree(whole(), "out")
+    path = Path("out/results.json")
+    results = json.loads(path.read_text())
+    results["data"]["synthetic"] = True
+    path.write_text(json.dumps(results))
     Path("out/folds/mini_xception-9.result").touch()
     Path("out/folds/my notes.txt").touch()
+    first = models("out")
     assert call(*CV, "--out", "out", "--seed", 1)[0] == 0
     assert models("out").keys() == first.keys()
     assert models("out") != first
