@@ -130,8 +130,8 @@ def _face_box(result: Row) -> str:
     margins = [
         key for key in result["rows"][0] if key not in ("degrees", "found", "given", "eyes", "upright")
     ]
-    heads = ["tilted by", "found", "both eyes", "as given"]
-    heads += [f"margin {float(margin):g}" for margin in margins] + ["no margin, set upright"]
+    heads = ["tilted by", "found", "both eyes", "as given", f"margin {float(margins[0]):g}"]
+    heads += [f"{float(margin):g}" for margin in margins[1:]] + ["0, upright"]
     lines = [
         [
             f"{row['degrees']}°",

@@ -18,8 +18,9 @@ UNKNOWN = "–"
 
 def _trainings(rows: list[Row]) -> str:
     """A row per recipe: its seeds belong together."""
-    heads = ["accuracy", "model", "recipe", "scored on", "trained numbers", "epochs", "batch", "seeds"]
-    heads += ["mean ± sd", "95 % interval", "mirror image too", "macro F1", "training part", "minutes"]
+    heads = ["no.", "model", "recipe", "scored on", "trained numbers", "epochs", "batch", "seeds"]
+    heads += ["accuracy, mean ± sd", "95 % interval", "mirror image too", "macro F1", "training part"]
+    heads += ["minutes"]
     lines, commands = [], ["```sh\n"]
     groups = defaultdict[str, list[Row]](list)
     for row in rows:
@@ -39,8 +40,8 @@ def _trainings(rows: list[Row]) -> str:
 
 def _folds(rows: list[Row]) -> str:
     """A row per cross-validation of a model."""
-    heads = ["folds", "model", "recipe", "copies", "trained numbers", "epochs", "batch", "seed"]
-    heads += ["mean ± sd", "macro F1", "training part", "printed in the paper", "minutes"]
+    heads = ["no.", "model", "recipe", "copies", "trained numbers", "epochs", "batch", "seed"]
+    heads += ["accuracy, mean ± sd", "macro F1", "training part", "printed in the paper", "minutes"]
     lines, commands = [], ["```sh\n"]
     for number, row in enumerate(rows, 1):
         cells = [str(number), f"`{row['model']}`", _recipe(row)]
