@@ -32,7 +32,7 @@ def read_grey(path: Path) -> np.ndarray | str:
 
 def read_colour(path: Path) -> np.ndarray | str:
     """Read an image like `read_grey`, as uint8, (H, W, 3), in the order blue, green, red."""
-    return _read(path, cv2.IMREAD_COLOR_BGR)
+    return _read(path, cv2.IMREAD_COLOR)
 
 
 def _read(path: Path, flags: int) -> np.ndarray | str:

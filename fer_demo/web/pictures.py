@@ -26,7 +26,7 @@ def decode(body: bytes, content_type: str) -> np.ndarray:
         found = kind if kind != JPEG else "something else under that name"
         raise HTTPException(415, f"expected a picture as {JPEG}, found {found or 'no content type'}")
     try:
-        image = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR_BGR)
+        image = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:  # OpenCV has a limit of pixels; see `fer_demo.__init__`
         raise HTTPException(422, "the picture claims too many pixels: send a smaller one") from None
     if image is None:
