@@ -88,7 +88,7 @@ Faces = Annotated[
     str,
     typer.Option(
         metavar="NAME|FILE",
-        help="Find faces by haar, haar_alt, profile, a cascade's .xml, or YuNet's .onnx.",
+        help="Find faces by haar, haar_alt, profile, lbp, lbp_profile, a cascade's .xml, or YuNet's .onnx.",
     ),
 ]
 Unsure = Annotated[

@@ -51,7 +51,7 @@ def split(dataset: Dataset, protocol: Protocol) -> list[tuple[np.ndarray, np.nda
         found = ", ".join(f"{n} of {name}" for name, n in scarce.items()) or f"{len(dataset)} images"
         raise DataError(
             f"{dataset.name}: found {found}, expected at least {protocol.folds} of each emotion that occurs, "
-            "one per fold: use more data or fewer --folds"
+            "one per fold: use more data or fewer folds"
         )
     held_out_in = _deal(dataset.labels, protocol.folds, protocol.seed)
     if protocol.keep_copies_together:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 import tinycnn as tc
 from fer_demo import cli, data, report
+from fer_demo.crossval import split
 from fer_demo.data.extra import load_extra
 from fer_demo.data.held_out import load_held_out
 from fer_demo.errors import DataError
@@ -102,10 +103,13 @@ def main(
     )
     if work.photos and not len(work.photos.dataset):
         raise DataError(f"{photos}: no face is left to score; python -m fer_demo.evaluate says why")
+    wanted = [name for name in SECTIONS if not sections or name in sections]
+    if "folds" in wanted:
+        split(dataset, work.protocol)  # refuses data that are too few before there is a run to be resumed
     with own_folder(out):
         results = _begin(work, out / "paper.json", resume)
         try:
-            for name in [name for name in SECTIONS if not sections or name in sections]:
+            for name in wanted:
                 console.rule(name)
                 results["sections"][name] = SECTIONS[name](work, console)
                 report.write_results(results, out / "paper.json")

@@ -64,6 +64,11 @@ class Reproduction:
         """Images a step."""
         return default_batch_size(RECIPES[self.recipe], len(self.dataset))
 
+    @property
+    def protocol(self) -> Protocol:
+        """Of the cross-validation."""
+        return Protocol(5, self.epochs, 0, self.batch_size, self.recipe)
+
     def describe(self) -> dict[str, Any]:
         """Return what decides about the numbers, as JSON can hold it."""
         return {
@@ -84,7 +89,7 @@ def class_distribution(work: Reproduction, console: Console) -> report.Results:
 
 def cross_validation(work: Reproduction, console: Console) -> report.Results:
     """5 folds of both models: `models` as in `results.json`, see `fer_demo.report.results`."""
-    protocol, workers = Protocol(5, work.epochs, 0, work.batch_size, work.recipe), Workers()
+    protocol, workers = work.protocol, Workers()
     described = cv.describe(work.dataset, protocol, list(PAPERS), workers)
     work.folds.mkdir(parents=True, exist_ok=True)
     record = Record(work.folds, work.dataset, list(PAPERS), described)

@@ -70,7 +70,7 @@ def test_another_seed_cuts_other_folds():
 
 def test_too_few_of_an_emotion_is_an_error_with_numbers():
     faces = synthetic_faces(20)
-    with pytest.raises(DataError, match=r"found .*1 of disgust.*expected at least 5 .*fewer --folds"):
+    with pytest.raises(DataError, match=r"found .*1 of disgust.*expected at least 5 .*fewer folds"):
         split(faces, Protocol(folds=5))
 
 

@@ -107,6 +107,14 @@ def test_new_photographs_are_scored_in_place_of_the_held_out_part(call):
     assert len(call.trained) == 2
 
 
+def test_too_few_faces_for_the_folds_leave_no_run_to_be_resumed(call):
+    write_faces("few.csv", 21, lambda i: "Training")
+    code, _, error = call(*PAPER[2:], "--data", "few.csv")
+    assert (code, Path("out/paper.json").exists()) == (2, False)
+    assert "few.csv: found 3 of angry" in error
+    assert call(*PAPER[2:], "--data", "few.csv", "--sections", "data")[0] == 0
+
+
 def results_with_everything():
     scores = {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 10}
     model = {
