@@ -225,10 +225,16 @@ def evaluate(
 
     Raises:
         ShapeError, DTypeError, ConfigError: the data do not fit the model.
+        NonFiniteError: the loss is NaN or infinity.
     """
     _check_data(x, labels)
     logits = _outputs(model, logit_layers(model), x, batch_size, prepare)
     loss, _ = SoftmaxCrossEntropy()(logits, labels)
+    if not math.isfinite(loss):  # accuracy would count NaN as an answer, that of class 0
+        raise NonFiniteError(
+            "the loss is not finite: look for NaN and infinity in x, in what `prepare` makes of it, and in "
+            "the model's weights"
+        )
     return Evaluation(loss, _accuracy(logits, labels), len(labels))
 
 
@@ -279,13 +285,13 @@ def _stopped(callbacks: Iterable[Callback], model: Sequential, history: History)
 
 
 def _validate(model: Sequential, x: np.ndarray, labels: np.ndarray, prepare: Prepare | None) -> Evaluation:
-    scored = evaluate(model, x, labels, prepare=prepare)
-    if not math.isfinite(scored.loss):
+    try:
+        return evaluate(model, x, labels, prepare=prepare)
+    except NonFiniteError as error:
         raise NonFiniteError(
             "the loss on the validation data is not finite, while training is: check those data for NaN, or "
             "try a lower learning rate"
-        )
-    return scored
+        ) from error
 
 
 def _check_data(x: np.ndarray, labels: np.ndarray) -> None:

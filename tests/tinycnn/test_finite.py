@@ -167,3 +167,10 @@ def test_validation_data_that_are_none_are_named():
     model, (x, labels) = build(), batch()
     with pytest.raises(tc.NonFiniteError, match="the loss on the validation data is not finite"):
         model.fit(x, labels, validation=(np.full_like(x, np.nan), labels), progress=False)
+
+
+def test_no_class_is_counted_where_the_model_says_nan():
+    model, (x, labels) = build(), batch()
+    x[3] = np.nan
+    with pytest.raises(tc.NonFiniteError, match="the loss is not finite: look for NaN and infinity in x"):
+        model.evaluate(x, labels)
