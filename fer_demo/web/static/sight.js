@@ -29,6 +29,10 @@ export function begin(callback) {
 export function update(face) {
   wanted = face;
   if (!face && seen) seen.id = undefined; // the next face of that number is another one
+  if (face && face.pixels === seen?.pixels && top(face) !== seen.label) {
+    seen.label = top(face); // of a face that holds still: what is read in it settles later than its pixels
+    show();
+  }
   lookIn();
 }
 
