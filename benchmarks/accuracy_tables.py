@@ -1,4 +1,4 @@
-"""The tables about what answers are worth, not how quick they are: shipped weights, int8, a leaky test."""
+"""The tables about what answers are worth, not how quick they are: shipped weights, int8, found faces."""
 
 from collections.abc import Callable
 
@@ -109,22 +109,6 @@ def _milliseconds(row: Row, key: str) -> str:
     return "–" if None in times else " / ".join(f"{ms:.3g}" for ms in times)
 
 
-def _mirror_leak(result: Row) -> str:
-    lines = []
-    for row in result["rows"]:
-        shares = (row[f"accuracy{of}"] for of in ("", "_learnt", "_held_out", "_training"))
-        lines.append([f"`{row['name']}`", *(f"{share:.3f}" for share in shares)])
-    images = result["rows"][0]["images"]
-    heads = [
-        f"recipe {result['recipe']}, {result['epochs']} epochs",
-        "accuracy on all that is held out",
-        f"the {images['learnt']:,} whose mirror image was learnt",
-        f"the {images['held_out']:,} whose mirror image is held out",
-        "training part",
-    ]
-    return table(heads, lines)
-
-
 def _face_box(result: Row) -> str:
     """A row per tilt: how many faces are found, and how many of those are read rightly when cut so."""
     margins = [
@@ -147,6 +131,5 @@ def _face_box(result: Row) -> str:
 TABLES: dict[str, Callable[[Row], str]] = {
     "shipped": _shipped,
     "quantized": _quantized,
-    "mirror_leak": _mirror_leak,
     "face_box": _face_box,
 }

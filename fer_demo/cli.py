@@ -134,9 +134,10 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[str | Pat
     for option, path in outputs.items():
         if path is None:
             continue
-        if use := taken.get(os.path.realpath(path)):
+        place = os.path.realpath(path)
+        if use := taken.get(place):
             raise tc.ConfigError(f"{option} {path}: this file {use}; choose another name")
-        taken[os.path.realpath(path)] = f"is for {option}"
+        taken[place] = f"is for {option}"
 
 
 def warn_of(what: str, lines: Sequence[str], rest: str) -> None:

@@ -5,22 +5,14 @@ further in the same time. Made for `--teacher`: a larger network says more than 
 """
 
 import tinycnn as tc
-from fer_demo.augment import Affine, Compose, HorizontalFlip
+from fer_demo.recipes import default, modern
 from fer_demo.recipes.recipe import Recipe
 
 RECIPE = Recipe(
     name="small",
-    learning_rates={
-        "mini_xception": 1e-2,
-        "alexnet": 1e-3,
-        "alexnet_bn": 2e-3,
-        "compact": 5e-3,
-        "vggnet": 1e-3,
-        "inception": 5e-3,
-        "resnet": 5e-3,
-    },
+    learning_rates=default.RECIPE.learning_rates,
     batch_size=64,
-    augment=Compose((HorizontalFlip(), Affine(degrees=10, scale=(0.9, 1.1), shift=4))),
+    augment=modern.RECIPE.augment,
     schedule=tc.OneCycle,
     weight_decay=0.01,
     ema_decay=0.999,
