@@ -7,7 +7,7 @@ from typing import NamedTuple
 from tinycnn.kernels.padding import Pad, Pair, output_size
 
 #: Pixels in a band: enough to fill the registers of a product, few enough for the nearest cache.
-BAND = 48
+BAND = 96
 #: Elements in a vector of float32, and in two of float64.
 LANES = 16
 

@@ -10,7 +10,7 @@ it from using SIMD.
 import numpy as np
 
 from tinycnn.kernels.jit.compile import part, shared
-from tinycnn.kernels.jit.simd import choose, fill, fma, load, store, wins, zeros
+from tinycnn.kernels.jit.simd import choose, fill, fma, larger, load, store, wins, zeros
 
 
 @part
@@ -201,11 +201,15 @@ def add_to(x, x_at, length, out, out_at):
 def mask(dx, dx_at, x, x_at, x_row, floor, rows, row, g, g_at):
     """Write dx where the finished x lies above the floor of its ReLU, 0 elsewhere."""
     shared()
-    zero = g.dtype.type(0)
+    nothing, end, lanes = zeros(g), np.uintp(row), np.uintp(64 // g.itemsize)
+    bottom = fill(floor, nothing)
     for i in range(rows):
         here, there, where = np.uintp(dx_at + i * row), np.uintp(g_at + i * row), np.uintp(x_at + i * x_row)
-        for k in range(np.uintp(row)):
-            g[there + k] = dx[here + k] if x[where + k] > floor else zero
+        for k in range(np.uintp(0), end - end % lanes, lanes):
+            passes = larger(load(x, where + k, bottom), bottom)
+            store(g, there + k, choose(passes, load(dx, here + k, nothing), nothing))
+        for k in range(end - end % lanes, end):
+            g[there + k] = dx[here + k] if x[where + k] > floor else g.dtype.type(0)
 
 
 @part

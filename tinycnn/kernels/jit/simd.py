@@ -117,6 +117,16 @@ def wins(typing_context: Any, challenger: Any, best: Any) -> Any:
 
 
 @intrinsic
+def larger(typing_context: Any, this: Any, other: Any) -> Any:
+    """Return a vector of truths: where `this` is larger than `other`, and neither is NaN."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fcmp_ordered(">", *arguments)
+
+    return Vector(types.boolean, this.lanes)(this, other), generate
+
+
+@intrinsic
 def choose(typing_context: Any, truths: Any, this: Any, other: Any) -> Any:
     """Return, lane by lane, `this` where `truths` holds, otherwise `other`."""
 
