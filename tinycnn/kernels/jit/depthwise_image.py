@@ -24,9 +24,9 @@ def depthwise(x, x_at, x_row, taps, kh, kw, channels, y, y_at, h, w):
     c = 0
     while c < channels:
         width = lanes if c + lanes <= channels else lanes // 2 if c + lanes // 2 <= channels else 1
-        width = width if w >= 4 else 1
+        width, tap = width if w >= 4 else 1, np.uintp(c)
         for i in range(h):
-            here, there, tap = np.uintp(x_at + i * x_row + c), np.uintp(y_at + i * w * channels + c), np.uintp(c)
+            here, there = np.uintp(x_at + i * x_row + c), np.uintp(y_at + i * w * channels + c)
             if width == 1:
                 for j in range(np.uintp(w)):
                     _pixel(x, here + j * window[1], taps, tap, window, y, there + j * window[1])

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from tinycnn.kernels.padding import Pad, Pair, output_size
 
-#: Pixels in a band: enough to fill the registers of a product, few enough for the nearest cache.
-BAND = 96
+#: Pixels in a band: enough to make the call of a product worth its while, few enough for the nearest caches.
+BAND = 192
 #: Elements in a vector of float32, and in two of float64.
 LANES = 16
 

@@ -31,18 +31,23 @@ def product(
     c_step, lengths = np.uintp(c_row), (np.uintp(runs), np.uintp(depth))
     j = 0
     while j < columns:
-        # The widest vector that fits, and eight rows of sums in registers, at an end four; or single sums.
+        # The widest vector that fits, and sixteen rows of sums in registers, at an end eight or four; or
+        # single sums.
         width = lanes if j + lanes <= columns else lanes // 2 if j + lanes // 2 <= columns else 1
         i = 0
         while i < rows:
             if not add and width > 1 and i + 8 > rows >= 8:
                 i = rows - 8  # the last tile overlaps the one before: quicker than a smaller one
-            height = 1 if width == 1 else 8 if i + 8 <= rows else min(4, rows - i)
+            height = 1 if width == 1 else 16 if i + 16 <= rows else 8 if i + 8 <= rows else min(4, rows - i)
             a_here, b_here = np.uintp(a_at + i * a_row), np.uintp(b_at + j)
             c_here = np.uintp(c_at + i * c_row + j)
             operands = a, a_here, a_steps, b, b_here, b_steps, c, c_here
             if width == 1:
                 _single(*operands, lengths, add)
+            elif height == 16 and width == lanes:
+                _sixteen_rows(*operands, c_step, lengths, add, zeros(c))
+            elif height == 16:
+                _sixteen_rows(*operands, c_step, lengths, add, half_zeros(c))
             elif height == 8 and width == lanes:
                 _eight_rows(*operands, c_step, lengths, add, zeros(c))
             elif height == 8:
@@ -56,34 +61,66 @@ def product(
 
 
 @part
-def _eight_rows(a, a_at, a_steps, b, b_at, b_steps, c, c0, c_row, lengths, add, zero):
-    c1, c2, c3, c4 = c0 + c_row, c0 + c_row * np.uintp(2), c0 + c_row * np.uintp(3), c0 + c_row * np.uintp(4)
-    c5, c6, c7 = c4 + c_row, c4 + c_row * np.uintp(2), c4 + c_row * np.uintp(3)
-    y0 = y1 = y2 = y3 = y4 = y5 = y6 = y7 = zero
-    if add:
-        y0, y1, y2, y3 = load(c, c0, zero), load(c, c1, zero), load(c, c2, zero), load(c, c3, zero)
-        y4, y5, y6, y7 = load(c, c4, zero), load(c, c5, zero), load(c, c6, zero), load(c, c7, zero)
-    r1 = a_steps[1]
-    r2, r3 = r1 + r1, r1 + r1 + r1
-    r4 = r2 + r2
+def _sixteen_rows(a, a_at, a_steps, b, b_at, b_steps, c, c_at, c_row, lengths, add, zero):
+    far, c_far = np.uintp(8) * a_steps[1], c_at + np.uintp(8) * c_row
+    top = _load_eight(c, c_at, c_row, zero) if add else _eight(zero)
+    bottom = _load_eight(c, c_far, c_row, zero) if add else _eight(zero)
     for run in range(lengths[0]):
         at, b_here = a_at + run * a_steps[0], b_at + run * b_steps[0]
         for _ in range(lengths[1]):
-            x, far = load(b, b_here, zero), at + r4
-            y0, y1 = fma(a[at], x, y0), fma(a[at + r1], x, y1)
-            y2, y3 = fma(a[at + r2], x, y2), fma(a[at + r3], x, y3)
-            y4, y5 = fma(a[far], x, y4), fma(a[far + r1], x, y5)
-            y6, y7 = fma(a[far + r2], x, y6), fma(a[far + r3], x, y7)
+            x = load(b, b_here, zero)
+            top = _add_eight(a, at, a_steps[1], x, top)
+            bottom = _add_eight(a, at + far, a_steps[1], x, bottom)
             at += a_steps[2]
             b_here += b_steps[1]
-    store(c, c0, y0)
-    store(c, c1, y1)
-    store(c, c2, y2)
-    store(c, c3, y3)
-    store(c, c4, y4)
-    store(c, c5, y5)
-    store(c, c6, y6)
-    store(c, c7, y7)
+    _store_eight(c, c_at, c_row, top)
+    _store_eight(c, c_far, c_row, bottom)
+
+
+@part
+def _eight_rows(a, a_at, a_steps, b, b_at, b_steps, c, c_at, c_row, lengths, add, zero):
+    sums = _load_eight(c, c_at, c_row, zero) if add else _eight(zero)
+    for run in range(lengths[0]):
+        at, b_here = a_at + run * a_steps[0], b_at + run * b_steps[0]
+        for _ in range(lengths[1]):
+            sums = _add_eight(a, at, a_steps[1], load(b, b_here, zero), sums)
+            at += a_steps[2]
+            b_here += b_steps[1]
+    _store_eight(c, c_at, c_row, sums)
+
+
+@part
+def _eight(y):
+    return y, y, y, y, y, y, y, y
+
+
+@part
+def _load_eight(c, at, row, zero):
+    return _load_four(c, at, row, zero) + _load_four(c, at + np.uintp(4) * row, row, zero)
+
+
+@part
+def _load_four(c, at, row, zero):
+    at2 = at + row + row
+    return load(c, at, zero), load(c, at + row, zero), load(c, at2, zero), load(c, at2 + row, zero)
+
+
+@part
+def _store_eight(c, at, row, sums):
+    for k in range(8):
+        store(c, at + np.uintp(k) * row, sums[k])
+
+
+@part
+def _add_eight(a, at, row, x, sums):
+    """Add, to each of eight rows of sums, what one number of a's row gives."""
+    y0, y1, y2, y3, y4, y5, y6, y7 = sums
+    row2, row3, far = row + row, row + row + row, at + np.uintp(4) * row
+    y0, y1 = fma(a[at], x, y0), fma(a[at + row], x, y1)
+    y2, y3 = fma(a[at + row2], x, y2), fma(a[at + row3], x, y3)
+    y4, y5 = fma(a[far], x, y4), fma(a[far + row], x, y5)
+    y6, y7 = fma(a[far + row2], x, y6), fma(a[far + row3], x, y7)
+    return y0, y1, y2, y3, y4, y5, y6, y7
 
 
 @part
