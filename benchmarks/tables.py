@@ -60,6 +60,19 @@ def _training(result: Row) -> str:
     return table(["training", "batch", "images/s", peer], rows) + _source(result)
 
 
+def _modes(result: Row) -> str:
+    """Every way in which PyTorch can run the same step, beside ours."""
+    lines = []
+    for row in result["rows"]:
+        times = {"tinycnn": row["ms_median"]} | {
+            f"PyTorch, {k}": v for k, v in row["modes_ms_median"].items()
+        }
+        for name, ms in times.items():
+            lines.append([row["model"], str(row["batch"]), name, f"{ms:.1f}", f"{ms / row['ms_median']:.2f}"])
+    heads = ["training", "batch", "by", "a step, ms", "times ours"]
+    return table(heads, lines) + _source(result, " --modes all")
+
+
 def _networks(result: Row) -> str:
     """Every model: its size, and what is recorded of its accuracy and of its speed."""
     speed = {row["model"]: row for row in result["rows"]}
@@ -198,6 +211,7 @@ PEERS = {"PyTorch": "torch", "ONNX Runtime": "onnxruntime"}
 #: How each saved result is shown.
 TABLES: dict[str, Callable[[Row], str]] = {
     "train_step": _training,
+    "train_step_modes": _modes,
     "train_step_numpy": _training,
     "train_step_scaling": _scaling,
     "networks": _networks,
