@@ -173,6 +173,8 @@ def _folds(results: report.Results) -> list[Row]:
 def _ablation(results: report.Results) -> list[Row]:
     """The row of an ablation."""
     protocol = {key: value for key, value in results["protocol"].items() if key not in ("backend", "threads")}
+    # Asked for was perhaps more: extra faces where there were none, or what is no change to this recipe.
+    protocol["changes"] = [name for name in protocol["changes"] if name in results["variants"]]
     options = {"only" if key == "changes" else key: value for key, value in protocol.items()}
     extra = (results.get("extra") or {}).get("sha256")
     return [

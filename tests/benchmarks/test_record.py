@@ -94,7 +94,12 @@ def test_a_cross_validation_gives_a_row_per_model(collect, tmp_path):
 def test_an_ablation_and_the_paper_become_the_tables_of_their_reports(collect, tmp_path):
     entry = dict.fromkeys(("accuracy", "macro_f1", "disgust_recall"), OVER_SEEDS)
     variants = {name: {"says": name, **entry, "difference": entry} for name in ("baseline", "no_flip")}
-    protocol = {"model": "compact", "recipe": "modern", "details": "Recipe()", "changes": ["no_flip"]}
+    protocol = {
+        "model": "compact",
+        "recipe": "modern",
+        "details": "Recipe()",
+        "changes": ["no_flip", "extra"],
+    }
     protocol |= {"epochs": 8, "batch_size": 64, "seeds": 2, "validation": "PublicTest", "threads": 1}
     faces = [{"index": 5, "emotion": "disgust", "probabilities": {"no_flip": [1 / 7] * 7}}]
     ablation = {"protocol": protocol, "variants": variants, "faces": faces}
