@@ -3,7 +3,7 @@
 import numpy as np
 
 from tinycnn.kernels.jit.compile import part, shared
-from tinycnn.kernels.jit.simd import fma, half_zeros, load, store, zeros
+from tinycnn.kernels.jit.simd import fma, half_zeros, load, load_four, store_each, zeros
 
 
 @part
@@ -61,7 +61,7 @@ def _row(x, x_at, taps, first_tap, window, y, y_at, w, zero):
                 sums = _add_one(x, at, step, load(taps, tap, zero), sums)
                 at += step
                 tap += step
-        _store_four(y, y_at + np.uintp(j) * step, step, sums)
+        store_each(y, y_at + np.uintp(j) * step, step, sums)
         j += 4
 
 
@@ -80,19 +80,13 @@ def _row_3x3(x, x_at, taps, first_tap, window, y, y_at, w, zero):
         sums = _add_three(x, at, step, top, (zero, zero, zero, zero))
         sums = _add_three(x, at + x_row, step, middle, sums)
         sums = _add_three(x, at + x_row + x_row, step, bottom, sums)
-        _store_four(y, y_at + np.uintp(j) * step, step, sums)
+        store_each(y, y_at + np.uintp(j) * step, step, sums)
         j += 4
 
 
 @part
 def _load_three(array, at, step, zero):
     return load(array, at, zero), load(array, at + step, zero), load(array, at + step + step, zero)
-
-
-@part
-def _store_four(array, at, step, values):
-    for k in range(4):
-        store(array, at + np.uintp(k) * step, values[k])
 
 
 @part
@@ -111,8 +105,7 @@ def _add_three(x, at, step, taps, sums):
 @part
 def _add_one(x, at, step, tap, sums):
     y0, y1, y2, y3 = sums
-    x0, x1, x2 = _load_three(x, at, step, tap)
-    x3 = load(x, at + step + step + step, tap)
+    x0, x1, x2, x3 = load_four(x, at, step, tap)
     return fma(x0, tap, y0), fma(x1, tap, y1), fma(x2, tap, y2), fma(x3, tap, y3)
 
 
@@ -179,7 +172,7 @@ def _three_taps(x, x_at, dy, dy_at, sizes, dtaps, at, zero):
         if dy_at < end:
             taps = _see_one(x, here, step, load(dy, dy_at, zero), taps)
             dy_at += step
-    _store_three(dtaps, at, step, taps)
+    store_each(dtaps, at, step, taps)
 
 
 @part
@@ -204,22 +197,15 @@ def _nine_taps(x, x_at, dy, dy_at, sizes, dtaps, at, zero):
             middle = _see_one(x, here + x_row, step, g, middle)
             bottom = _see_one(x, here + x_row + x_row, step, g, bottom)
             dy_at += step
-    _store_three(dtaps, at, step, top)
-    _store_three(dtaps, at2, step, middle)
-    _store_three(dtaps, at3, step, bottom)
-
-
-@part
-def _store_three(array, at, step, values):
-    for k in range(3):
-        store(array, at + np.uintp(k) * step, values[k])
+    store_each(dtaps, at, step, top)
+    store_each(dtaps, at2, step, middle)
+    store_each(dtaps, at3, step, bottom)
 
 
 @part
 def _see_two(x, at, step, pair, taps):
     """Add to three neighbouring taps what they saw of two neighbouring pixels, which share loads of x."""
-    x0, x1, x2 = _load_three(x, at, step, pair[0])
-    x3 = load(x, at + step + step + step, pair[0])
+    x0, x1, x2, x3 = load_four(x, at, step, pair[0])
     y0, y1, y2 = fma(x0, pair[0], taps[0]), fma(x1, pair[0], taps[1]), fma(x2, pair[0], taps[2])
     return fma(x1, pair[1], y0), fma(x2, pair[1], y1), fma(x3, pair[1], y2)
 

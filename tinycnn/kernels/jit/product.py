@@ -8,7 +8,7 @@ may overlap: the windows of a convolution need not be copied out either.
 import numpy as np
 
 from tinycnn.kernels.jit.compile import part, shared
-from tinycnn.kernels.jit.simd import fma, half_zeros, load, store, zeros
+from tinycnn.kernels.jit.simd import fma, half_zeros, load, load_four, store, store_each, zeros
 
 
 @part
@@ -73,8 +73,8 @@ def _sixteen_rows(a, a_at, a_steps, b, b_at, b_steps, c, c_at, c_row, lengths, a
             bottom = _add_eight(a, at + far, a_steps[1], x, bottom)
             at += a_steps[2]
             b_here += b_steps[1]
-    _store_eight(c, c_at, c_row, top)
-    _store_eight(c, c_far, c_row, bottom)
+    store_each(c, c_at, c_row, top)
+    store_each(c, c_far, c_row, bottom)
 
 
 @part
@@ -86,7 +86,7 @@ def _eight_rows(a, a_at, a_steps, b, b_at, b_steps, c, c_at, c_row, lengths, add
             sums = _add_eight(a, at, a_steps[1], load(b, b_here, zero), sums)
             at += a_steps[2]
             b_here += b_steps[1]
-    _store_eight(c, c_at, c_row, sums)
+    store_each(c, c_at, c_row, sums)
 
 
 @part
@@ -96,19 +96,7 @@ def _eight(y):
 
 @part
 def _load_eight(c, at, row, zero):
-    return _load_four(c, at, row, zero) + _load_four(c, at + np.uintp(4) * row, row, zero)
-
-
-@part
-def _load_four(c, at, row, zero):
-    at2 = at + row + row
-    return load(c, at, zero), load(c, at + row, zero), load(c, at2, zero), load(c, at2 + row, zero)
-
-
-@part
-def _store_eight(c, at, row, sums):
-    for k in range(8):
-        store(c, at + np.uintp(k) * row, sums[k])
+    return load_four(c, at, row, zero) + load_four(c, at + np.uintp(4) * row, row, zero)
 
 
 @part

@@ -11,10 +11,13 @@ lie inside, unless numba is told to (``NUMBA_BOUNDSCHECK=1``).
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils, config
 from numba.extending import intrinsic, models, register_model
+
+from tinycnn.kernels.jit.compile import part
 
 #: Bytes in a vector of `zeros` and of `half_zeros`.
 WIDE, HALF = 64, 32
@@ -79,6 +82,20 @@ def store(typing_context: Any, array: Any, index: Any, vector: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, types.uintp, vector), generate
+
+
+@part
+def load_four(array, at, step, like):
+    """Return four vectors that lie `step` elements apart."""
+    at2, at3 = at + step + step, at + step + step + step
+    return load(array, at, like), load(array, at + step, like), load(array, at2, like), load(array, at3, like)
+
+
+@part
+def store_each(array, at, step, vectors):
+    """Write some vectors `step` elements apart."""
+    for k in range(len(vectors)):
+        store(array, at + np.uintp(k) * step, vectors[k])
 
 
 @intrinsic
