@@ -25,6 +25,7 @@ COMMANDS = {
     "inference": [*OURS_ALONE, *SHORT],
     "kernels": ["--backend", "numpy", *SHORT],
     "cold_start": [*OURS_ALONE, "--rounds", "1"],
+    "end_to_end": [*OURS_ALONE, "--epochs", "1"],
     "memory": [*OURS_ALONE, "--batch", "1", "--batch", "2", "--steps", "1"],
 }
 

@@ -8,12 +8,14 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinycnn.errors import ConfigError
+
+if TYPE_CHECKING:  # it takes a third of what `import tinycnn` takes beyond NumPy, and not all need threads
+    from concurrent.futures import ThreadPoolExecutor
 
 #: Work is cut into at most this many chunks, so at most this many threads can share it.
 MAX_CHUNKS = 8
@@ -68,6 +70,8 @@ def chunk_count(n: int) -> int:
 
 def in_threads(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
     """Return [work(item) for item in items], computed by all threads; `work` spends its time in NumPy."""
+    from concurrent.futures import wait
+
     results: list[Any] = [None] * len(items)
     todo = iter(range(len(items)))  # whoever is free takes the next
 
@@ -89,8 +93,10 @@ def in_threads(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
 
 
 @cache
-def _helpers(count: int) -> ThreadPoolExecutor:
+def _helpers(count: int) -> "ThreadPoolExecutor":
     """Return threads that help the calling one: to start them anew costs as much as many a kernel."""
+    from concurrent.futures import ThreadPoolExecutor
+
     return ThreadPoolExecutor(count, thread_name_prefix="tinycnn")
 
 
