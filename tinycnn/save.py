@@ -84,8 +84,8 @@ def save(
         extra: further metadata, such as ``preprocessing={"mean": 129.5, "std": 65.1}``.
 
     Raises:
-        ConfigError: what `load` would refuse: a layer is not registered, a weight is NaN or infinite, or
-            metadata are too long or not what JSON can hold.
+        ConfigError: there are not K labels; or what `load` would refuse: a layer is not registered, a weight
+            is NaN or infinite, or metadata are too long or not what JSON can hold.
         OSError: the file cannot be written.
 
     >>> model = tc.Sequential([tc.Dense(4, 2, rng=0)])
@@ -95,6 +95,9 @@ def save(
     """
     if not isinstance(model, Sequential):
         raise ConfigError(f"model is a {type(model).__name__}: expected a tinycnn.Sequential")
+    outputs = model.output_shape(model.input_shape)[-1] if model.input_shape else len(labels)
+    if labels and len(labels) != outputs:
+        raise ConfigError(f"found {len(labels)} labels: expected {outputs}, one for each output of the model")
     arrays = {**model.params, **model.state}
     for name, array in arrays.items():
         check_finite(name, array)

@@ -112,6 +112,13 @@ def test_a_copy_never_replaces_its_original(run, media):
     assert (media / "a.png").read_bytes() == before
 
 
+def test_copies_are_not_written_where_the_next_run_would_read_them(run, media):
+    code, _, error = run(predict.app, "media", "--annotate", "media/sub/copies")
+    assert code == 2
+    assert "--annotate media/sub/copies lies in media, which is read" in error
+    assert not (media / "sub" / "copies").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

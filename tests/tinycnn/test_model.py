@@ -109,6 +109,13 @@ def test_a_layer_of_ones_own_must_be_registered(tmp_path):
         tc.register(ReLU)
 
 
+def test_labels_are_as_many_as_the_model_has_outputs(tmp_path):
+    model = tc.Sequential([tc.Dense(4, 3, rng=0)], input_shape=(4,))
+    with pytest.raises(tc.ConfigError, match="found 2 labels: expected 3, one for each output"):
+        tc.save(model, tmp_path / "m", labels=["cat", "dog"])
+    assert not (tmp_path / "m").exists()
+
+
 def test_a_layer_that_could_not_be_built_again_is_not_saved(tmp_path):
     class Times(Layer):
         def __init__(self, factor):
