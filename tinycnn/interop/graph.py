@@ -6,7 +6,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import NamedTuple
 
 from tinycnn.errors import ConfigError
-from tinycnn.layers import Concat, Layer, Residual
+from tinycnn.layers import Concat, Dropout, Layer, Residual
 from tinycnn.layers import Sequential as Chain
 from tinycnn.model import Sequential
 
@@ -114,25 +114,25 @@ class _Graph:
         return layers
 
     def _residual(self, node: Node, depth: int) -> Residual:
-        start = self._above[node.name]
-        if len(node.inputs) != 2 or set(node.inputs) == {start}:
+        if len(node.inputs) != 2:
             raise ConfigError(
-                f"{node.name!r} adds {' and '.join(map(repr, node.inputs))}: expected two different arrays"
+                f"{node.name!r} adds {' and '.join(map(repr, node.inputs))}: expected two arrays"
             )
-        main, shortcut = node.inputs if node.inputs[0] != start else reversed(node.inputs)
-        paths = [self.chain(start, end, depth + 1) for end in (main, shortcut)]
-        main_path, shortcut_path = (Chain(path) if path else None for path in paths)
-        if main_path is None:  # of operations that do nothing in inference
-            main_path, shortcut_path = shortcut_path, None
-        if main_path is None:
-            raise ConfigError(f"{node.name!r} adds an array to itself: expected two different arrays")
-        return Residual(main_path, shortcut_path)
+        paths = self._paths(node, depth)
+        main, shortcut = paths if paths[0] else reversed(paths)
+        return Residual(Chain(main or _nothing()), Chain(shortcut) if shortcut else None)
 
     def _concat(self, node: Node, depth: int) -> Concat:
-        paths = [self.chain(self._above[node.name], end, depth + 1) for end in node.inputs]
-        if not all(paths):
-            raise ConfigError(f"{node.name!r} joins its own source: expected at least one layer on each path")
-        return Concat([Chain(path) for path in paths])
+        return Concat([Chain(path or _nothing()) for path in self._paths(node, depth)])
+
+    def _paths(self, node: Node, depth: int) -> list[dict[str, Layer]]:
+        """Return the layers on each way to a meeting; none where what has parted comes back as it was."""
+        return [self.chain(self._above[node.name], end, depth + 1) for end in node.inputs]
+
+
+def _nothing() -> dict[str, Layer]:
+    """Return a path that changes nothing, as a list of layers must not be empty."""
+    return {"nothing": Dropout(0)}
 
 
 def _word(name: str) -> str:

@@ -73,6 +73,15 @@ def test_there_and_back(exported, make):
     np.testing.assert_allclose(loaded.predict(x), model.predict(x), rtol=0, atol=1e-6)
 
 
+def test_a_path_that_only_drops_out_comes_back(tmp_path):
+    conv, drop = tc.Conv2D(1, 2, 3, padding="same", rng=0), tc.Dropout(0.5, rng=0)
+    layers = [tc.Concat([tc.Sequential([drop]), tc.Sequential([conv])]), tc.Residual(tc.Dropout(0.1, rng=0))]
+    model = tc.Sequential([*layers, tc.GlobalAvgPool2D()], input_shape=(6, 6, 1))
+    tc.export_onnx(model, tmp_path / "m.onnx")
+    x = np.random.default_rng(0).random((2, 6, 6, 1), np.float32)
+    np.testing.assert_allclose(tc.import_onnx(tmp_path / "m.onnx").forward(x), model.forward(x), rtol=1e-6)
+
+
 def test_names_come_back_and_batch_norm_lies_in_the_weights(exported):
     loaded = tc.import_onnx(exported[mini_xception][1])
     assert list(loaded.children())[:5] == ["conv1", "relu1", "conv2", "relu2", "module1"]
