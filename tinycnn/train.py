@@ -179,13 +179,14 @@ def train_step(
     True
     """
     body, undo = logit_layers(model), Undo(model)
-    with np.errstate(all="ignore"):  # instead of many warnings there is one check, below
+    with one_thread_pool(), np.errstate(all="ignore"):  # instead of many warnings there is one check
         logits, backward = plan.run_model(body, x)
         value, dlogits = loss(logits, labels)
         result = Evaluation(value + model.penalty(), _accuracy(logits, labels), len(labels))
         backward(dlogits)
-    grads = model.grads
-    if not (math.isfinite(result.loss) and all(map(all_finite, grads.values()))):
+        grads = model.grads
+        finite = math.isfinite(result.loss) and all(map(all_finite, grads.values()))
+    if not finite:
         undo()
         raise diagnosis(body, x, labels, loss, optimizer)
     optimizer.step(model.params, grads)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tinycnn as tc
+from tinycnn import train
 from tinycnn.kernels import threads
 
 pytest.importorskip("numba", reason="the threads belong to the numba backend")
@@ -130,12 +131,13 @@ def test_the_environment_variable(monkeypatch):
         tc.get_threads()
 
 
-def test_blas_is_limited_within_and_restored_after(backend):
+def blas():
+    """The number of threads of every BLAS that is loaded."""
     threadpoolctl = pytest.importorskip("threadpoolctl")
+    return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
 
-    def blas():
-        return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
 
+def test_blas_is_limited_within_and_restored_after(backend):
     tc.kernels.active()  # brings a BLAS of its own
     before = blas()
     with tc.kernels.one_thread_pool():
@@ -145,13 +147,21 @@ def test_blas_is_limited_within_and_restored_after(backend):
     assert blas() == before
 
 
-def test_blas_is_limited_from_any_python_thread(backend):
-    threadpoolctl = pytest.importorskip("threadpoolctl")
+def test_blas_is_limited_in_a_layer_alone_and_in_a_step(monkeypatch):
+    """Without it a user's own loop over layers or steps takes two to three times as long."""
+    found = []
+    monkeypatch.setattr(train, "all_finite", lambda array: found.append(set(blas())) or True)
+    model = tc.Sequential([tc.Dense(2, 2, rng=0)])
+    tc.train_step(model, np.eye(2, dtype=np.float32), np.arange(2), tc.SoftmaxCrossEntropy(), tc.SGD(0.1))
+    team.for_chunks(2, lambda *_: found.append(set(blas())), size=1)
+    assert len(found) > 3
+    assert all(pools == {1} for pools in found)
 
+
+def test_blas_is_limited_from_any_python_thread(backend):
     def within():
         with tc.kernels.one_thread_pool():
-            pools = threadpoolctl.threadpool_info()
-            return {pool["num_threads"] for pool in pools if pool["user_api"] == "blas"}
+            return set(blas())
 
     with ThreadPoolExecutor(1) as other:
         assert [within(), other.submit(within).result(), within()] == [{1}] * 3

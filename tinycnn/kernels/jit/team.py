@@ -17,7 +17,7 @@ import numpy as np
 from tinycnn.kernels.jit.atomic import add_one, load_now, raise_to
 from tinycnn.kernels.jit.compile import compiled, part
 from tinycnn.kernels.memory import scratch
-from tinycnn.kernels.threads import chunk_count, get_threads
+from tinycnn.kernels.threads import chunk_count, get_threads, single_threaded_blas
 
 #: Times a waiting thread looks before it sleeps (a helper) or lets others run (the caller): 3 ms here. A core
 #: that has gone to sleep may take as long to wake; what Python does between two kernels takes far less.
@@ -276,7 +276,7 @@ def _borrowed_team(pieces: int, size: int) -> Iterator[_Team | None]:
 
 def _share(pieces: int, n: int, work: Work, size: int) -> None:
     job = _Job(pieces, n, work)
-    with _borrowed_team(pieces, size) as team:
+    with single_threaded_blas(), _borrowed_team(pieces, size) as team:
         if team is not None:
             team.post(job)
         job.run()
