@@ -54,6 +54,7 @@ def main(
     backend: cli.OurBackend = None,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of PyTorch, before the command and after.")] = 3,
     turn: cli.Turn = 2.0,
+    keep: Annotated[Path | None, typer.Option(help="Folder for what the command wrote.")] = None,
     save: cli.JsonFile = None,
 ) -> None:
     """Time a whole cross-validation, and compare it with PyTorch's steps for as many images."""
@@ -65,7 +66,9 @@ def main(
         contenders = torch_modes(case, modes, threads) if peers else {}
         before = measure(contenders, rounds, turn) if peers else {}
         pause()
-        found = cross_validate(model, source, epochs, backend)
+        with tempfile.TemporaryDirectory() as folder:
+            out = keep / model if keep else Path(folder)
+            found = cross_validate(model, source, epochs, backend, out)
         after = measure(contenders, rounds, turn) if peers else {}
         steps = found["images_trained"] / case["batch"]
         times = {mode: steps * median_seconds(before[mode] + after[mode]) for mode in contenders}
@@ -74,23 +77,24 @@ def main(
     cli.finish("end_to_end", rows, threads, backend, save)
 
 
-def cross_validate(model: str, source: Path | None, epochs: int, backend: str | None) -> dict[str, Any]:
+def cross_validate(
+    model: str, source: Path | None, epochs: int, backend: str | None, out: Path
+) -> dict[str, Any]:
     """Run the command, and return how long it took and how many images it trained on.
 
     Raises:
         RuntimeError: it failed; what it had to say went to standard error.
     """
-    options = ["--model", model, "--epochs", str(epochs), "--folds", str(FOLDS)]
+    options = ["--model", model, "--epochs", str(epochs), "--folds", str(FOLDS), "--out", str(out.resolve())]
     options += ["--data", str(source.resolve())] if source else []
     options += ["--backend", backend] if backend else []
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "fer_demo.cv", *options, "--out", folder]
-        start = time.perf_counter()
-        code = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode
-        took = time.perf_counter() - start
-        if code:
-            raise RuntimeError(f"exit code {code} of {command}: its message stands above")
-        results = json.loads((Path(folder) / "results.json").read_text(encoding="utf-8"))
+    command = [sys.executable, "-m", "fer_demo.cv", *options]
+    start = time.perf_counter()
+    code = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode
+    took = time.perf_counter() - start
+    if code:
+        raise RuntimeError(f"exit code {code} of {command}: its message stands above")
+    results = json.loads((out / "results.json").read_text(encoding="utf-8"))
     trained = epochs * (FOLDS - 1) * results["data"]["images"]  # every face is held out once
     return {
         "command_s": took,

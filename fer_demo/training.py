@@ -12,7 +12,6 @@ import tinycnn as tc
 from fer_demo.data import EMOTIONS, USAGES, Dataset
 from fer_demo.data.duplicates import keep_together
 from fer_demo.errors import DataError
-from fer_demo.models import MODELS
 from fer_demo.preprocess import Normalisation
 from fer_demo.recipes import Recipe
 from tinycnn.checks import refuse
@@ -146,7 +145,7 @@ def train_model(
         progress: hears of the training.
         callbacks: called after every epoch, such as logs.
     """
-    normalise, model = Normalisation.fit(x), MODELS[name](seed=seed, **network or {})
+    normalise, model = Normalisation.fit(x), recipe.network(name, seed, **network or {})
     shown = recipe.shown(labels, seed)
     history = model.fit(
         x[shown],

@@ -1,4 +1,7 @@
-"""What `python -m fer_demo.cv` does if it is told nothing: quick to train in a few epochs."""
+"""What `python -m fer_demo.cv` does if it is told nothing: quick to train in a few epochs.
+
+AlexNet does without dropout: in eight epochs it does not learn the faces by heart, and dropout slows it down.
+"""
 
 import tinycnn as tc
 from fer_demo.augment import HorizontalFlip
@@ -18,4 +21,5 @@ RECIPE = Recipe(
     batch_size=None,
     augment=HorizontalFlip(),
     schedule=tc.OneCycle,
+    dropout={"alexnet": 0.0},
 )

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 import tinycnn as tc
 from fer_demo.augment import Augmentation
+from fer_demo.models import MODELS
 from fer_demo.recipes.balance import class_weights, oversample
 from tinycnn.checks import check_positive, refuse
 
@@ -33,6 +34,7 @@ class Recipe:
         class_weights: let an image of a rare emotion count more in the loss.
         oversample: how many times as often, at most, an image of a rare emotion is shown as others are:
             1 for no more often, `math.inf` until every emotion is shown as often as the commonest.
+        dropout: by name of the model; the rate of its dropout layers, where it is not the model's own.
 
     >>> from fer_demo.recipes import RECIPES
     >>> recipe = RECIPES["default"]
@@ -52,6 +54,7 @@ class Recipe:
     ema_decay: float | None = None
     class_weights: bool = False
     oversample: float = 1
+    dropout: Mapping[str, float] = field(default_factory=dict)
 
     def shown(self, labels: np.ndarray, seed: int) -> np.ndarray:
         """Return the images that every epoch shows, as indices (M,) into labels (N,).
@@ -62,6 +65,23 @@ class Recipe:
         if self.oversample == 1:
             return np.arange(len(labels))
         return oversample(labels, np.random.default_rng((seed, 1)), self.oversample)
+
+    def network(self, model: str, seed: int, **arguments: Any) -> tc.Sequential:
+        """Return a new model of `MODELS` that drops out as much as the recipe wants.
+
+        Args:
+            model: its name.
+            seed: of the first weights and of dropout.
+            arguments: further ones of the function in `MODELS`, such as ``widths=(16, 32, 64, 96)``.
+
+        Raises:
+            ConfigError: an argument is out of range.
+        """
+        network = MODELS[model](seed=seed, **arguments)
+        for _, layer in network.walk():
+            if isinstance(layer, tc.Dropout):
+                layer.rate = self.dropout.get(model, layer.rate)
+        return network
 
     def fit_arguments(self, model: str, labels: np.ndarray, epochs: int, batch_size: int) -> dict[str, Any]:
         """Return the keyword arguments of `model.fit` that the recipe decides, new objects each time.

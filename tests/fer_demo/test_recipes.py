@@ -58,6 +58,19 @@ def test_a_recipe_knows_every_model_and_crosses_processes(name):
     assert recipe.name == name
 
 
+def test_a_recipe_sets_the_dropout_of_the_models_that_it_names():
+    small = {"widths": (2, 2, 2, 2, 2), "features": 4}
+    rates = {
+        name: [
+            layer.rate
+            for _, layer in RECIPES[name].network("alexnet", 0, **small).walk()
+            if isinstance(layer, tc.Dropout)
+        ]
+        for name in ("default", "paper")
+    }
+    assert rates == {"default": [0, 0], "paper": [0.5, 0.5]}
+
+
 def test_the_command_line_knows_every_recipe_and_model():
     assert [str(name) for name in RecipeName] == list(RECIPES)
     assert [str(name) for name in ModelName] == list(MODELS)
