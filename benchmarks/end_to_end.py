@@ -30,9 +30,7 @@ from fer_demo.training import default_batch_size
 FOLDS = 5
 COLUMNS = {
     "model": "model",
-    "epochs": "epochs",
     "batch": "batch",
-    "images": "images_trained",
     "cv s": "command_s",
     "images/s": "images_per_s_median",
     "peer": "peer",
@@ -73,7 +71,7 @@ def main(
         steps = found["images_trained"] / case["batch"]
         times = {mode: steps * median_seconds(before[mode] + after[mode]) for mode in contenders}
         rows.append({**case, "epochs": epochs, **found, **beside(found["command_s"], times)})
-    cli.show(f"Cross-validation of {FOLDS} folds, {threads} threads", rows, COLUMNS)
+    cli.show(f"Cross-validation, {FOLDS} folds, epochs: {epochs}, {threads} threads", rows, COLUMNS)
     cli.finish("end_to_end", rows, threads, backend, save)
 
 

@@ -110,6 +110,18 @@ def _scaling(result: Row) -> str:
     return table(heads, rows) + _source(result)
 
 
+def _end_to_end(result: Row) -> str:
+    lines = []
+    for row in result["rows"]:
+        ours, theirs = row["command_s"] / 60, row["peer_s"] / 60
+        share = f"{row['command_s'] / row['peer_s']:.2f}"
+        images = f"{row['images_trained']:,}"
+        lines.append([row["model"], str(row["batch"]), images, f"{ours:.1f}", f"{theirs:.1f}", share])
+    heads = ["a whole cross-validation", "batch", "images trained on", "`fer_demo.cv`, minutes"]
+    heads += ["PyTorch's steps alone, minutes", "share"]
+    return table(heads, lines) + _source(result, " --data fer2013.csv", "one run each")
+
+
 def _inference(result: Row) -> str:
     rows = []
     for row in result["rows"]:
@@ -215,6 +227,7 @@ TABLES: dict[str, Callable[[Row], str]] = {
     "train_step_numpy": _training,
     "train_step_scaling": _scaling,
     "networks": _networks,
+    "end_to_end": _end_to_end,
     "inference": _inference,
     "memory": _memory,
     "cold_start": _cold_start,
