@@ -9,25 +9,25 @@ explains its keys.
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from benchmarks import cli
+from benchmarks.cold_start import run, seconds
 from benchmarks.machine import pause
-from benchmarks.timing import ROOT, measure, median_seconds, thread_variables
+from benchmarks.timing import measure, median_seconds, thread_variables
 from benchmarks.train_step import Modes, torch_modes
 from fer_demo.data import load
 from fer_demo.recipes import RECIPES
 from fer_demo.training import default_batch_size
 
 FOLDS = 5
+CROSS_VALIDATION = "from fer_demo import cli, cv; cli.run(cv.app)"
 COLUMNS = {
     "model": "model",
     "batch": "batch",
@@ -58,9 +58,9 @@ def main(
     """Time a whole cross-validation, and compare it with PyTorch's steps for as many images."""
     os.environ.update(thread_variables(threads))
     peers = cli.installed([peer], models)
-    rows = []
+    rows, batch = [], default_batch_size(RECIPES["default"], len(load(source)))
     for model in cli.chosen(models):
-        case = {"model": model, "batch": default_batch_size(RECIPES["default"], len(load(source)))}
+        case = {"model": model, "batch": batch}
         contenders = torch_modes(case, modes, threads) if peers else {}
         before = measure(contenders, rounds, turn) if peers else {}
         pause()
@@ -68,7 +68,7 @@ def main(
             out = keep / model if keep else Path(folder)
             found = cross_validate(model, source, epochs, backend, out)
         after = measure(contenders, rounds, turn) if peers else {}
-        steps = found["images_trained"] / case["batch"]
+        steps = found["images_trained"] / batch
         times = {mode: steps * median_seconds(before[mode] + after[mode]) for mode in contenders}
         rows.append({**case, "epochs": epochs, **found, **beside(found["command_s"], times)})
     cli.show(f"Cross-validation, {FOLDS} folds, epochs: {epochs}, {threads} threads", rows, COLUMNS)
@@ -78,20 +78,11 @@ def main(
 def cross_validate(
     model: str, source: Path | None, epochs: int, backend: str | None, out: Path
 ) -> dict[str, Any]:
-    """Run the command, and return how long it took and how many images it trained on.
-
-    Raises:
-        RuntimeError: it failed; what it had to say went to standard error.
-    """
+    """Run the command, and return how long it took and how many images it trained on."""
     options = ["--model", model, "--epochs", str(epochs), "--folds", str(FOLDS), "--out", str(out.resolve())]
     options += ["--data", str(source.resolve())] if source else []
     options += ["--backend", backend] if backend else []
-    command = [sys.executable, "-m", "fer_demo.cv", *options]
-    start = time.perf_counter()
-    code = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode
-    took = time.perf_counter() - start
-    if code:
-        raise RuntimeError(f"exit code {code} of {command}: its message stands above")
+    took = seconds(partial(run, CROSS_VALIDATION, *options))
     results = json.loads((out / "results.json").read_text(encoding="utf-8"))
     trained = epochs * (FOLDS - 1) * results["data"]["images"]  # every face is held out once
     return {

@@ -119,7 +119,7 @@ def _end_to_end(result: Row) -> str:
         lines.append([row["model"], str(row["batch"]), images, f"{ours:.1f}", f"{theirs:.1f}", share])
     heads = ["a whole cross-validation", "batch", "images trained on", "`fer_demo.cv`, minutes"]
     heads += ["PyTorch's steps alone, minutes", "share"]
-    return table(heads, lines) + _source(result, " --data fer2013.csv", "one run each")
+    return table(heads, lines) + _source(result, " --data fer2013.csv --model all", "one run each")
 
 
 def _inference(result: Row) -> str:

@@ -95,9 +95,6 @@ def save(
     """
     if not isinstance(model, Sequential):
         raise ConfigError(f"model is a {type(model).__name__}: expected a tinycnn.Sequential")
-    outputs = model.output_shape(model.input_shape)[-1] if model.input_shape else len(labels)
-    if labels and len(labels) != outputs:
-        raise ConfigError(f"found {len(labels)} labels: expected {outputs}, one for each output of the model")
     arrays = {**model.params, **model.state}
     for name, array in arrays.items():
         check_finite(name, array)
@@ -114,10 +111,13 @@ def write_model(
     """Write arrays, the layers that they belong to, and more, into a file that is whole or not there at all.
 
     Raises:
-        ConfigError: a layer is not registered, or metadata are too long, not what JSON can hold, or called as
-            what the file says of itself.
+        ConfigError: there are not K labels, a layer is not registered, or metadata are too long, not what
+            JSON can hold, or called as what the file says of itself.
         OSError: the file cannot be written.
     """
+    labels, shape = info["labels"], architecture.input_shape
+    if labels and shape and len(labels) != (outputs := architecture.output_shape(shape)[-1]):
+        raise ConfigError(f"found {len(labels)} labels: expected {outputs}, one for each output of the model")
     own = {"version": __version__, "architecture": spec_of(architecture)}
     if taken := sorted(own.keys() & info.keys()):
         raise ConfigError(f"metadata {', '.join(taken)}: the file has its own; expected another name")

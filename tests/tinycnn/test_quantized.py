@@ -167,6 +167,12 @@ def test_factors_become_whole_numbers_and_a_shift(factors):
     np.testing.assert_array_equal(requantise(sums, multiplier[:1], shift, 7), exact)
 
 
+def test_labels_are_as_many_as_the_model_has_outputs(quantized, tmp_path):
+    with pytest.raises(tc.ConfigError, match="found 2 labels: expected 3, one for each output"):
+        quantized.save(tmp_path / "m", labels=["cat", "dog"])
+    assert not (tmp_path / "m").exists()
+
+
 def test_files_hold_the_whole_model(quantized, images, tmp_path):
     path = tmp_path / "small.safetensors"
     quantized.save(path, labels=["a", "b", "c"], preprocessing={"mean": 1.0})

@@ -97,7 +97,7 @@ class QuantizedModel:
                 `tinycnn.load_info`.
 
         Raises:
-            ConfigError: the metadata are too long or not what JSON can hold.
+            ConfigError: there are not K labels, or the metadata are too long or not what JSON can hold.
             OSError: the file cannot be written.
         """
         write_model(path, INT8_FORMAT, self.architecture, self.arrays, {**extra, "labels": list(labels)})
