@@ -1,4 +1,4 @@
-"""The tables about what answers are worth, not how quick they are: shipped weights, int8, found faces."""
+"""The tables about what answers are worth, not how quick: shipped weights, int8, found and mirrored faces."""
 
 from collections.abc import Callable
 
@@ -127,9 +127,20 @@ def _face_box(result: Row) -> str:
     return f"{table(heads, lines)}\n{result['faces']:,} faces of PublicTest; `{how}`.\n"
 
 
+def _mirror_leak(result: Row) -> str:
+    """A row per model: what a test says of which faces, when mirror images were stored before it."""
+    keys = ("accuracy", "accuracy_learnt", "accuracy_held_out", "accuracy_training")
+    lines = [[f"`{row['name']}`", *(f"{row[key]:.3f}" for key in keys)] for row in result["rows"]]
+    heads = ["accuracy on", "all held-out images", "those whose mirror image was learnt"]
+    heads += ["those whose mirror image is held out too", "training part"]
+    how = f"recipe {result['recipe']}, epochs: {result['epochs']}, seed {result['seed']}"
+    return f"{table(heads, lines)}\nFER2013, {how}; `python -m benchmarks.mirror_leak --data fer2013.csv`.\n"
+
+
 #: How each saved result is shown.
 TABLES: dict[str, Callable[[Row], str]] = {
     "shipped": _shipped,
     "quantized": _quantized,
     "face_box": _face_box,
+    "mirror_leak": _mirror_leak,
 }

@@ -14,6 +14,7 @@ Run as ``python -m benchmarks.record FILE...`` and then ``python -m benchmarks.t
 training, so that a file may be recorded twice.
 """
 
+import hashlib
 import json
 import shlex
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ from rich.console import Console
 import tinycnn as tc
 from benchmarks.markdown import Row
 from fer_demo import cli, report
+from fer_demo.classifier import SHIPPED
 from fer_demo.errors import DataError
 from fer_demo.report.ablation import KIND as ABLATION
 from fer_demo.report.paper import KIND as PAPER
@@ -59,7 +61,9 @@ def main(
 
 
 def command(training: Row, name: str, module: str = "fer_demo.train") -> str:
-    """The command of a run, as its options tell it; files that it needs beside the data are named by digests.
+    """The command of a run, as its options tell it.
+
+    Files that it needs beside the data are named by digests, or as shipped weights if they are those.
 
     Args:
         training: options by name; None stands for one that was not given.
@@ -75,9 +79,10 @@ def command(training: Row, name: str, module: str = "fer_demo.train") -> str:
     files = {"teacher": taught.get("sha256", []), "extra": [given.pop("extra")] if "extra" in given else []}
     given |= {f"teacher_{key}": value for key, value in taught.items() if key != "sha256"}
     options, comments = [word for key, value in given.items() for word in _option(key, value)], []
+    shipped = {hashlib.sha256(path.read_bytes()).hexdigest(): name for name, path in SHIPPED.items()}
     for option, digests in files.items():
         for digest in digests:
-            options += [f"--{option}", f"{digest[:8]}{_ENDING[option]}"]
+            options += [f"--{option}", shipped.get(digest, f"{digest[:8]}{_ENDING[option]}")]
             comments.append(f"# {digest[:8]} begins the SHA-256 of --{option}")
     out = f"{name}.safetensors" if module == "fer_demo.train" else name
     words = ["python", "-m", module, "--data", "fer2013.csv", *options, "--out", out]

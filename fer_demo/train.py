@@ -69,7 +69,7 @@ def main(
     resume: cli.Resume = False,
     checkpoint_every: cli.CheckpointEvery = 60,
 ) -> None:
-    """Train mini-Xception or AlexNet, and save it with all that is needed to use it.
+    """Train a model, and save it with all that is needed to use it.
 
     Without --data the faces are synthetic: drawn by this program, so that everything runs with no download.
     """

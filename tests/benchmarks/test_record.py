@@ -1,11 +1,13 @@
 """Results of trainings become rows, and rows become tables; nothing else does."""
 
+import hashlib
 import json
 
 import pytest
 
 import tinycnn as tc
 from benchmarks import record, result_tables
+from fer_demo.classifier import SHIPPED
 from fer_demo.data.dataset import EMOTIONS
 from fer_demo.errors import DataError
 from fer_demo.report import environment, write_results
@@ -69,6 +71,12 @@ def test_a_command_says_all_options_and_names_files_by_their_digests():
         "# 01234567 begins the SHA-256 of --teacher\n"
         "# ffffffff begins the SHA-256 of --extra\n"
     )
+
+
+def test_a_teacher_that_is_shipped_goes_by_its_name():
+    digest = hashlib.sha256(SHIPPED["compact"].read_bytes()).hexdigest()
+    found = record.command({"model": "mini_xception", "teacher": {"sha256": [digest]}}, "m")
+    assert "--teacher compact --out" in found
 
 
 def test_a_cross_validation_gives_a_row_per_model(collect, tmp_path):
