@@ -114,10 +114,10 @@ def write_calibration(path: Path, found: dict[str, Any]) -> None:
 def _check(classifier: EmotionClassifier, held_out: HeldOut) -> None:
     """Raise a DataError if these faces cannot tell how sure the model may be of others."""
     faces = held_out.dataset
-    if was_trained_on(classifier.info, faces.sha256, held_out.part):
+    if was_trained_on(classifier.info, faces):
         raise DataError(
-            f"{faces.name}: the model was trained on some of these faces, which it knows too well; calibrate "
-            "on others, such as --part PublicTest after train --validation PublicTest"
+            f"{faces.name}: as far as the files tell, the model was trained on some of these faces, which it "
+            "knows too well; calibrate on others, --part PublicTest after train --validation PublicTest"
         )
     if len(faces) < MIN_FACES or len(np.unique(faces.labels)) < 2:
         raise DataError(

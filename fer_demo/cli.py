@@ -123,20 +123,27 @@ def resumable(module: str) -> Callable[[Callable[..., None]], Callable[..., None
 def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[str | Path | None]) -> None:
     """Make sure that nothing that is read is replaced, and that no two outputs go into one file.
 
+    Nor may anything be written into a folder that is read: the next run would find it there.
+
     Args:
-        outputs: files to write, by option; None where it is not given.
+        outputs: files or folders to write, by option; None where it is not given.
         inputs: what is read: files, folders, or names that are neither; None where it is not given.
 
     Raises:
-        ConfigError: an output is one of them; the message says which.
+        ConfigError: an output is one of them or lies in one; the message says which.
     """
-    taken = {os.path.realpath(path): "is read" for path in inputs if path is not None}
+    given = [path for path in inputs if path is not None]
+    taken = {os.path.realpath(path): "is read" for path in given}
+    folders = {Path(os.path.realpath(path)): path for path in given if os.path.isdir(path)}
     for option, path in outputs.items():
         if path is None:
             continue
         place = os.path.realpath(path)
+        if around := [name for folder, name in folders.items() if folder in Path(place).parents]:
+            raise tc.ConfigError(f"{option} {path} lies in {around[0]}, which is read: name a place outside")
         if use := taken.get(place):
-            raise tc.ConfigError(f"{option} {path}: this file {use}; choose another name")
+            kind = "folder" if Path(place) in folders else "file"
+            raise tc.ConfigError(f"{option} {path}: this {kind} {use}; choose another name")
         taken[place] = f"is for {option}"
 
 

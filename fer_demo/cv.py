@@ -75,6 +75,7 @@ def main(
     Without --data the faces are synthetic: drawn by this program, so that everything runs with no download.
     """
     console, workers = Console(), Workers(jobs, scheduler)
+    cli.check_outputs({"--out": out}, [source, *(extra or ())])
     if backend is not None:
         tc.backend(backend)
     dataset, more = data.load(source), load_extra(extra or ())

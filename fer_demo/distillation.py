@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 import tinycnn as tc
-from fer_demo.classifier import EmotionClassifier, weights_path
-from fer_demo.data.dataset import USAGES
+from fer_demo.classifier import SHIPPED, EmotionClassifier, weights_path
+from fer_demo.data import Dataset
+from fer_demo.training import was_trained_on
 from tinycnn.checks import is_number, refuse
 
 
@@ -44,35 +45,36 @@ class Teaching:
         """Return what identifies the teaching, as JSON can hold it.
 
         Raises:
-            OSError: a file of weights cannot be read.
+            ConfigError: there is no such file of weights.
+            OSError: one cannot be read.
         """
-        digests = [
-            hashlib.sha256(weights_path(weights).read_bytes()).hexdigest() for weights in self.teachers
-        ]
+        paths = [weights_path(weights) for weights in self.teachers]
+        for path in paths:
+            if not path.is_file():
+                refuse("teacher", str(path), f"a file of weights, or one of {', '.join(SHIPPED)}")
+        digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
         return {"sha256": digests, "share": self.share, "temperature": self.temperature}
 
-    def check_unseen(self, training: dict[str, Any]) -> None:
+    def check_unseen(self, training: dict[str, Any], held_out: Dataset) -> None:
         """Make sure that no teacher has learnt from the faces that the student will be scored on.
-
-        Only where both trained on one data set can that be told.
 
         Args:
             training: the student's options, as `python -m fer_demo.train` writes them into a file.
+            held_out: what it will be scored on.
 
         Raises:
-            ConfigError: a teacher has trained on faces that are held out from the student.
+            ConfigError: a teacher has trained on some of it, as far as its file says.
         """
-        part = training["validation"]
+        split = ("data", "validation", "seed", "keep_copies_together")
         for weights in self.teachers:
-            then = tc.load_info(weights_path(weights)).get("training") or {}
-            if then.get("data") != training["data"]:
-                continue
-            usages = part in USAGES and then.get("validation") in USAGES  # trained on "Training" alone
-            share = (then.get("validation"), then.get("seed")) == (part, training["seed"])
-            if "fold" in then or not (usages or share):
+            info = tc.load_info(weights_path(weights))
+            then = info.get("training") or {}
+            same = "fold" not in then and all(then.get(key, False) == training[key] for key in split)
+            if was_trained_on(info, held_out) and not same:
                 raise tc.ConfigError(
-                    f"{weights} has trained on faces that are held out here, and would tell the student "
-                    f"about them: use a teacher that was trained with --validation {part} too"
+                    f"{weights} has trained on faces that are held out here, as far as the files tell, and "
+                    "would tell the student about them: use a teacher that was trained with --validation "
+                    f"{training['validation']} too, in the same way"
                 )
 
     def targets(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:

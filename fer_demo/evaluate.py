@@ -67,7 +67,7 @@ def main(
     """
     console = Console(markup=False, highlight=False, emoji=False)
     classifier = EmotionClassifier(weights, flip_average)
-    cli.check_outputs({"--json": json}, [source, classifier.path])
+    cli.check_outputs({"--json": json, "--out": out}, [source, classifier.path])
     if json is not None:
         json.parent.mkdir(parents=True, exist_ok=True)  # fail now, not after the work
     if out is not None:
@@ -79,8 +79,12 @@ def main(
         )
     if len(held_out.dataset):
         _score(classifier, held_out, json, out, console)
+    elif json is not None:
+        report.write_results({"images": 0, **_not_scored(held_out)}, json)
     _warn(held_out)
     if not len(held_out.dataset):
+        if out is not None and not any(out.iterdir()):
+            out.rmdir()
         raise DataError(
             f"{display_name(str(source))}: no face is left to score; where images are faces already, cut "
             "close, --no-detect takes them as they are"
@@ -114,14 +118,13 @@ def evaluation(classifier: EmotionClassifier, held_out: HeldOut, probabilities: 
     metrics = fold_metrics(faces.labels, probabilities.argmax(axis=1))
     per_class = summarise_folds([metrics])["per_class"]
     bins = reliability(faces.labels, probabilities)
-    no_face = held_out.left_out.get(NO_FACE, [])
     return {
         "weights": {
             "name": classifier.name,
             "sha256": hashlib.sha256(classifier.path.read_bytes()).hexdigest(),
             "temperature": classifier.temperature,
             "flip_average": classifier.flip_average,
-            "trained_on_these": was_trained_on(classifier.info, faces.sha256, held_out.part),
+            "trained_on_these": was_trained_on(classifier.info, faces),
         },
         "data": {"name": faces.name, "sha256": faces.sha256, "part": held_out.part},
         "images": len(faces),
@@ -134,6 +137,15 @@ def evaluation(classifier: EmotionClassifier, held_out: HeldOut, probabilities: 
         "confusion": metrics.confusion.tolist(),
         "ece": bins.error,
         "reliability": asdict(bins),
+        **_not_scored(held_out),
+        "environment": report.environment(),
+    }
+
+
+def _not_scored(held_out: HeldOut) -> report.Results:
+    """How many photographs are not scored, and which."""
+    no_face = held_out.left_out.get(NO_FACE, [])
+    return {
         "no_face": len(no_face),
         "no_face_files": list(map(display_name, no_face)),
         "skipped": len(held_out.faults),
@@ -141,7 +153,6 @@ def evaluation(classifier: EmotionClassifier, held_out: HeldOut, probabilities: 
         "left_out": {
             reason: len(places) for reason, places in held_out.left_out.items() if reason != NO_FACE
         },
-        "environment": report.environment(),
     }
 
 

@@ -132,7 +132,7 @@ def _train(
         console.print(f"{left_out} of {len(extra)} extra faces left out: copies of held-out ones")
     rest = (dataset.images[held_out], dataset.labels[held_out]) if len(held_out) else None
     if teaching and rest:
-        teaching.check_unseen(options)
+        teaching.check_unseen(options, dataset.subset(held_out))
     recipe = RECIPES[options["recipe"]]
     with Display(console, 1, epochs * len(recipe.shown(labels, seed))) as display:
         model, normalise, history = train_model(

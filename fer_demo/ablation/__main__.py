@@ -73,6 +73,7 @@ def main(
     Without --data the faces are synthetic: drawn by this program, so that everything runs with no download.
     """
     console = Console()
+    cli.check_outputs({"--out": out}, [source, *(extra or ())])
     if backend is not None:
         tc.backend(backend)
     if only and "extra" in only and not extra:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from fer_demo.data.archives import MAX_LINE, naming, open_text, read_lines
+from fer_demo.data.archives import naming, open_text, read_header, read_lines
 from fer_demo.data.dataset import EMOTIONS
 from fer_demo.data.folders import visible
 from fer_demo.data.images import Box
@@ -128,7 +128,7 @@ def _list_table(path: Path) -> Listing:
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the line number and the needed columns of each row below the header."""
     with naming(path), open_text(path) as stream:
-        names = [name.strip() for name in _cells(stream.readline(MAX_LINE))]
+        names = [name.strip() for name in _cells(read_header(stream))]
         needed = (_PATH, *_BOX, _EXPRESSION)
         if missing := [name for name in needed if name not in names]:
             raise DataError(f"line 1 lacks {', '.join(missing)}; use AffectNet's training.csv")

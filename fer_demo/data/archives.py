@@ -65,6 +65,18 @@ def open_text(path: Path) -> Iterator[IO[bytes]]:
         raise DataError(f"cannot be read to the end ({reason}); check or download it again") from error
 
 
+def read_header(stream: IO[bytes]) -> bytes:
+    """Return the first line of a stream.
+
+    Raises:
+        DataError: its lines do not end as lines do.
+    """
+    line = stream.readline(MAX_LINE)
+    if b"\r" in line.rstrip(b"\r\n") and b"\0" not in line:  # which no text has
+        raise DataError("lines end in carriage returns alone, as on old Macs; save the file with line feeds")
+    return line
+
+
 def read_lines(stream: IO[bytes], first_number: int = 1) -> Iterator[bytes]:
     """Each line that is left in a stream; they are counted from `first_number`.
 

@@ -1,5 +1,6 @@
 """The columns of FER2013's CSV files: finding them by the header, and taking a line apart."""
 
+import csv
 from typing import NamedTuple
 
 from fer_demo.data.dataset import EMOTIONS, USAGES
@@ -65,6 +66,8 @@ def split_row(line: bytes, columns: Columns, labels: dict[bytes, int] = _LABELS)
     if line.isspace():
         raise BrokenRow("the line is empty; only the end of the file may have empty lines")
     cells = _split(line)
+    if len(cells) > len(columns.names) and b'"' in line:
+        cells = _split_quoted(line)
     if len(cells) != len(columns.names):
         names = ", ".join(columns.names)
         raise BrokenRow(f"the number of columns is {len(cells)}, expected {len(columns.names)} ({names})")
@@ -82,6 +85,14 @@ def _split(line: bytes) -> list[bytes]:
         cells.append(line[start:end])
         start = end + 1
     return [*cells, line[start:]]
+
+
+def _split_quoted(line: bytes) -> list[bytes]:
+    """Take a line apart where a comma may stand within quotation marks; no cell has any then."""
+    try:
+        return [cell.encode() for cell in next(csv.reader([line.decode(errors="replace")], strict=True))]
+    except csv.Error:  # a quotation mark has no partner, or something stands behind it
+        return _split(line)
 
 
 def _unquote(cell: bytes) -> bytes:

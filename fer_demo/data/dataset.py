@@ -69,13 +69,20 @@ class Dataset:
             DataError: there is none.
         """
         if self.usage is None:
-            raise DataError(f"{self.name}: faces are not marked with a usage, so there is no part {usage}")
-        chosen = self.usage == usage
-        if not chosen.any():
             raise DataError(
-                f"{self.name}: no face is marked {usage}, only {', '.join(np.unique(self.usage))}"
+                f"{self.name}: faces are not marked with a usage, so there is no part {usage}; take all of "
+                "them, or a file with the column Usage"
             )
-        return replace(self, images=self.images[chosen], labels=self.labels[chosen], usage=self.usage[chosen])
+        chosen = np.flatnonzero(self.usage == usage)
+        if not len(chosen):
+            marks = ", ".join(np.unique(self.usage))
+            raise DataError(f"{self.name}: no face is marked {usage}, only {marks}; name one of these parts")
+        return self.subset(chosen)
+
+    def subset(self, indices: np.ndarray) -> Self:
+        """Return some of the faces, by their indices; name and digest remain those of the whole."""
+        usage = None if self.usage is None else self.usage[indices]
+        return replace(self, images=self.images[indices], labels=self.labels[indices], usage=usage)
 
 
 def display_name(name: str) -> str:

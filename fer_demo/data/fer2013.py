@@ -13,7 +13,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from fer_demo.data.archives import MAX_LINE, naming, open_text, read_lines
+from fer_demo.data.archives import MAX_LINE, naming, open_text, read_header, read_lines
 from fer_demo.data.columns import Columns, Row, parse_header, split_row
 from fer_demo.data.dataset import IMAGE_SIZE
 from fer_demo.data.pixels import BrokenRow, parse_pixels, parse_row
@@ -66,7 +66,7 @@ def read_csv(path: Path, block_size: int = BLOCK_SIZE) -> Table:
     parts: list[Table] = []
     pending: deque[Future[Table]] = deque()
     with naming(path), open_text(path) as stream, ThreadPoolExecutor(get_threads()) as pool:
-        columns = parse_header(stream.readline(MAX_LINE))
+        columns = parse_header(read_header(stream))
         for block in _blocks(stream, block_size):
             pending.append(pool.submit(_parse_block, block, columns))
             if len(pending) > get_threads():  # enough in hand: reading must not run away from parsing

@@ -37,8 +37,10 @@ def read_colour(path: Path) -> np.ndarray | str:
 
 def _read(path: Path, flags: int) -> np.ndarray | str:
     try:
+        if path.is_dir():
+            return "not a file but a folder; put its images into the folder around it"
         if not path.is_file():
-            return "not a file"  # but a folder, a link to nothing, or a pipe, which might never end
+            return "not a file"  # but a link to nothing, or a pipe, which might never end
         if path.stat().st_size > MAX_BYTES:
             return f"the file has {path.stat().st_size} bytes, expected at most {MAX_BYTES}"
         # Not cv2.imread, which cannot open every name on Windows and may return half of a damaged picture.
@@ -49,12 +51,23 @@ def _read(path: Path, flags: int) -> np.ndarray | str:
     except OSError as error:
         return f"cannot be read ({error})"
     except cv2.error as error:
-        return "it claims too many pixels" if "CV_IO_MAX_IMAGE" in str(error) else "damaged, or no image"
+        return "it claims too many pixels" if "CV_IO_MAX_IMAGE" in str(error) else _unread(content)
     if image is not None:
         return image
     if _HEIC.match(content[4:12].tobytes()):
         return "is a HEIC picture, which OpenCV cannot read; save it as JPEG"
-    return "damaged, or no image"
+    return _unread(content)
+
+
+def _unread(content: np.ndarray) -> str:
+    """Say why a file's content was not read as a picture of 8 bits."""
+    try:
+        deep = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        deep = None
+    return (
+        "damaged, or no image" if deep is None else f"its pixels are {deep.dtype}; save it with 8 or 16 bits"
+    )
 
 
 def write_image(path: Path, image: np.ndarray) -> None:

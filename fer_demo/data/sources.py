@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fer_demo.data.archives import MAX_LINE, naming, open_text, read_lines
+from fer_demo.data.archives import naming, open_text, read_header, read_lines
 from fer_demo.data.columns import parse_header, split_row
 from fer_demo.data.dataset import EMOTIONS, IMAGE_SIZE
 from fer_demo.data.folders import SYNONYMS, find_entries
@@ -78,7 +78,7 @@ def list_ckplus(source: Path) -> Listing:
         return _from_folders(source, _NAMES)
     pictures, faults = [], []
     with naming(source), open_text(source) as stream:
-        columns = parse_header(stream.readline(MAX_LINE))
+        columns = parse_header(read_header(stream))
         for number, line in enumerate(read_lines(stream, 2), 2):
             place = f"{source}: line {number}"
             try:

@@ -1,7 +1,7 @@
 """What the paper's sections are made of: trainings, each kept as soon as it is finished."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -170,5 +170,4 @@ SECTIONS: dict[str, Callable[[Reproduction, Console], report.Results]] = {
 
 
 def _held_out(dataset: Dataset, part: str, indices: np.ndarray) -> HeldOut:
-    chosen = replace(dataset, images=dataset.images[indices], labels=dataset.labels[indices], usage=None)
-    return HeldOut(chosen, part, {}, [])
+    return HeldOut(dataset.subset(indices), part, {}, [])

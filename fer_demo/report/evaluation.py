@@ -30,7 +30,8 @@ from fer_demo.report.results import Results, write_results
 from fer_demo.report.tables import print_parts, rich_table
 
 TRAINED_ON = (
-    "The model has learnt some of these faces: the scores say how well it remembers, not how good it is."
+    "As far as the files tell, the model has learnt some of these faces: the scores say how well it "
+    "remembers, not how good it is."
 )
 
 

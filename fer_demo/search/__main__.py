@@ -69,6 +69,7 @@ def main(
     Without --data the faces are synthetic: drawn by this program, so that everything runs with no download.
     """
     console = Console()
+    cli.check_outputs({"--out": out}, [source])
     if backend is not None:
         tc.backend(backend)
     dataset = data.load(source)

@@ -1,5 +1,6 @@
 """A teacher sets a share of the targets, and knows nothing about the faces that are held out."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -96,23 +97,30 @@ def test_a_teacher_that_has_seen_the_held_out_faces_is_refused(call):
 
 
 @pytest.mark.parametrize(
-    ("then", "allowed"),
+    ("then", "now", "allowed"),
     [
-        ({"validation": "PublicTest", "seed": 3}, True),
-        ({"validation": "PrivateTest", "seed": 0}, True),  # either way it has trained on "Training" alone
-        ({"validation": "0.1", "seed": 0}, False),
-        ({"fold": 0}, False),
-        ({"validation": "0", "data": "another"}, True),
+        ({"validation": "PublicTest", "seed": 3}, "PublicTest", True),
+        ({"validation": "PrivateTest", "seed": 0}, "PublicTest", True),  # it, too, has trained on "Training"
+        ({"validation": "0.1", "seed": 0}, "PublicTest", False),
+        ({"fold": 0}, "PublicTest", False),
+        ({"validation": "0", "data": "another"}, "PublicTest", True),
+        ({"validation": "0", "data": "another", "extra": "this"}, "PublicTest", False),
+        ({"validation": "0.1", "seed": 0}, "0.1", True),
+        ({"validation": "0.1", "seed": 1}, "0.1", False),
+        ({"validation": "0.1", "seed": 0, "keep_copies_together": True}, "0.1", False),
+        ({"validation": "PublicTest", "data": "the same, packed"}, "0.1", False),
     ],
 )
-def test_who_has_seen_what(monkeypatch, then, allowed):
+def test_who_has_seen_what(monkeypatch, then, now, allowed):
     monkeypatch.setattr(tc, "load_info", lambda path: {"training": {"data": "this", **then}})
-    now = {"data": "this", "validation": "PublicTest", "seed": 0}
+    options = {"data": "this", "validation": now, "seed": 0, "keep_copies_together": False}
+    marks = np.resize(["Training", "PublicTest"] if now == "0.1" else ["PublicTest"], len(FACES))
+    held_out = replace(FACES, sha256="this", usage=marks)
     if allowed:
-        Teaching(("weights",)).check_unseen(now)
+        Teaching(("weights",)).check_unseen(options, held_out)
     else:
-        with pytest.raises(tc.ConfigError, match="with --validation PublicTest too"):
-            Teaching(("weights",)).check_unseen(now)
+        with pytest.raises(tc.ConfigError, match=f"with --validation {now} too"):
+            Teaching(("weights",)).check_unseen(options, held_out)
 
 
 def test_a_teacher_that_is_not_there_is_named(call):

@@ -104,15 +104,16 @@ def test_flip_average_is_another_classifier(evaluate, table, save_weights, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("validation", "part", "said"),
-    [("PublicTest", "all", True), ("PublicTest", "Training", True), ("PublicTest", "PrivateTest", False),
-     ("0.1", "PublicTest", True)],
+    ("validation", "part", "packed", "said"),
+    [("PublicTest", "all", False, True), ("PublicTest", "Training", False, True),
+     ("PublicTest", "PrivateTest", False, False), ("0.1", "PublicTest", False, True),
+     ("PublicTest", "all", True, True), ("PublicTest", "PublicTest", True, False)],
 )  # fmt: skip
 def test_faces_that_the_model_was_trained_on_are_announced(
-    evaluate, table, save_weights, tmp_path, validation, part, said
+    evaluate, table, save_weights, tmp_path, validation, part, packed, said
 ):
     evaluate(save_weights(), "faces.csv", "--json", "a.json")
-    sha256 = read(tmp_path / "a.json")["data"]["sha256"]
+    sha256 = "of the same rows, packed" if packed else read(tmp_path / "a.json")["data"]["sha256"]
     weights = save_weights(training={"data": sha256, "validation": validation})
     code, output, _ = evaluate(weights, "faces.csv", "--part", part)
     assert code == 0
@@ -243,6 +244,18 @@ def test_mistakes_get_one_message_and_exit_code_2(
     assert "Error" in error
     assert message in one_line(error)
     assert "Traceback" not in output + error
+
+
+def test_photographs_are_listed_even_if_none_has_a_face(evaluate, save_weights, tmp_path):
+    for number in range(30):
+        put(tmp_path / "walls" / "sad" / f"{number:02}.png", np.zeros((100, 100), np.uint8))
+    code, _, error = evaluate(save_weights(), "walls", "--json", "a.json", "--out", "scored")
+    found = read(tmp_path / "a.json")
+    assert code == 2
+    assert "--json lists them all" in one_line(error)
+    assert found["images"] == 0
+    assert found["no_face_files"] == [f"walls/sad/{number:02}.png" for number in range(30)]
+    assert not (tmp_path / "scored").exists()
 
 
 def test_help_fits_a_screen(evaluate):

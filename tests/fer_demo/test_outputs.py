@@ -1,11 +1,16 @@
 """No command writes over what it reads, nor two files into one."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
-from fer_demo import evaluate, predict, prepare, quantize, train, webcam
+from fer_demo import cv, evaluate, predict, prepare, quantize, train, webcam
+from fer_demo.ablation import __main__ as ablation
 from fer_demo.data.convert import write_csv
+from fer_demo.paper import __main__ as paper
+from fer_demo.search import __main__ as search
 
 
 @pytest.fixture
@@ -40,3 +45,29 @@ def test_an_output_in_the_place_of_an_input_is_refused(run_command, inputs, modu
     code, _, error = run_command(module, *arguments.split())
     assert (code, error) == (2, f"Error: {place}; choose another name\n")
     assert all(path.read_bytes() == content for path, content in inputs.items())
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "place"),
+    [
+        (prepare, "photos --layout folders --out photos/a.csv", "--out photos/a.csv lies in photos"),
+        (evaluate, "w photos --json photos/happy/1.png", "--json photos/happy/1.png lies in photos"),
+        (evaluate, "w photos --out photos", "--out photos: this folder is read"),
+        (train, "--data photos --out photos/new", "--out photos/new lies in photos"),
+        (train, "--data faces.csv --extra photos --log ./photos/a.csv", "--log photos/a.csv lies in photos"),
+        (quantize, "w --data photos --out photos/w", "--out photos/w lies in photos"),
+        (cv, "--data photos --out photos/cv", "--out photos/cv lies in photos"),
+        (ablation, "--data photos --out photos/a", "--out photos/a lies in photos"),
+        (search, "--data photos --out photos/s", "--out photos/s lies in photos"),
+        (paper, "--photos photos --out photos/p", "--out photos/p lies in photos"),
+    ],
+)
+def test_an_output_within_a_folder_that_is_read_is_refused(run_command, inputs, module, arguments, place):
+    photo = Path("photos/happy/1.png")
+    photo.parent.mkdir(parents=True)
+    photo.write_bytes(before := Path("photo.png").read_bytes())
+    code, _, error = run_command(module, *arguments.split())
+    assert code == 2
+    assert error.startswith(f"Error: {place}")
+    assert photo.read_bytes() == before
+    assert [str(path) for path in Path("photos").rglob("*")] == ["photos/happy", "photos/happy/1.png"]

@@ -89,6 +89,17 @@ def test_damaged_files_are_faults_in_the_order_of_their_places(tmp_path):
     ]
 
 
+def test_why_a_whole_picture_cannot_be_used_is_said(tmp_path):
+    cv2.imwrite(str(tmp_path / "deep.tiff"), halves().astype(np.float32))
+    (tmp_path / "more").mkdir()
+    paths = [tmp_path / name for name in ("deep.tiff", "more")]
+    faults = convert([Picture(str(path), "sad", path) for path in paths], Choice()).faults
+    assert [fault.reason for fault in faults] == [
+        "its pixels are float32; save it with 8 or 16 bits",
+        "not a file but a folder; put its images into the folder around it",
+    ]
+
+
 def test_the_box_is_cut_out_as_a_square():
     image = np.zeros((100, 300), np.uint8)
     image[20:80, 200:260] = 150

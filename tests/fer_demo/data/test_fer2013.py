@@ -183,6 +183,24 @@ def test_unusual_but_valid_rows_are_read(tmp_path):
     np.testing.assert_array_equal(table.images[[0, 2]].reshape(2, -1), random_rows(0, 3)[0][[0, 2]])
 
 
+def test_commas_within_quotation_marks_separate_no_columns(tmp_path):
+    lines = csv_lines(0, 3)
+    found = read_csv(write(tmp_path, lines))
+    lines = [f"{lines[0]},note", *(f'{line},"from a, or b"' for line in lines[1:])]
+    np.testing.assert_array_equal(read_csv(write(tmp_path, lines)).images, found.images)
+    lines[2] = lines[2].replace('a, or b"', "a, or b")
+    with pytest.raises(DataError, match="line 3: the number of columns is 5, expected 4"):
+        read_csv(write(tmp_path, lines))
+
+
+def test_carriage_returns_alone_end_no_lines(tmp_path):
+    path = write(tmp_path, "\r".join(csv_lines(0, 300)).encode())
+    with pytest.raises(
+        DataError, match="carriage returns alone, as on old Macs; save the file with line feeds"
+    ):
+        read_csv(path)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
