@@ -80,7 +80,7 @@ class Dataset:
         return self.subset(chosen)
 
     def subset(self, indices: np.ndarray) -> Self:
-        """Return some of the faces, by their indices; name and digest remain those of the whole."""
+        """Return some of the faces, by their indices, (M,); name and digest remain those of the whole."""
         usage = None if self.usage is None else self.usage[indices]
         return replace(self, images=self.images[indices], labels=self.labels[indices], usage=usage)
 
