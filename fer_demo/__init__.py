@@ -16,6 +16,8 @@ for _needed in ("cv2", "jinja2", "joblib", "pandas", "platformdirs", "rich", "sk
 
 # OpenCV takes its limit from here when it is loaded; its own would let a file of 1 MB unpack to 1 GB.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 26))
+# And how much it prints about damaged pictures, of which the commands themselves say which they are.
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 
 __all__ = ["EmotionDetector"]
 

@@ -15,7 +15,6 @@ from fer_demo.errors import DataError, DeviceError
 
 # What FFmpeg has to say about a damaged file says less than our own messages.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 #: Frames a second of a source that does not say.
 USUAL_RATE = 30.0
