@@ -51,7 +51,7 @@ def measure(name: str, held_out: HeldOut, copies: np.ndarray) -> dict[str, Any]:
     classifier, faces = EmotionClassifier(name), held_out.dataset
     probabilities = classifier(faces.images)
     found = evaluation(classifier, held_out, probabilities)
-    new = replace(faces, images=faces.images[~copies], labels=faces.labels[~copies])
+    new = faces.subset(np.flatnonzero(~copies))
     without_copies = evaluation(classifier, replace(held_out, dataset=new), probabilities[~copies])
     averaged = EmotionClassifier(name, flip_average=True)
     with_mirror_image = evaluation(averaged, held_out, averaged(faces.images))

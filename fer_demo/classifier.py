@@ -26,6 +26,14 @@ def weights_path(weights: str | Path) -> Path:
     return SHIPPED.get(str(weights), Path(weights))
 
 
+def existing_weights(weights: str | Path) -> Path:
+    """Return the file as `weights_path` does, or raise a ConfigError if there is none."""
+    path = weights_path(weights)
+    if not path.is_file():
+        refuse("weights", str(weights), f"a file, or one of {', '.join(SHIPPED)}")
+    return path
+
+
 class EmotionClassifier:
     """Tells which emotion strangers would read in a face.
 
@@ -58,9 +66,7 @@ class EmotionClassifier:
     """
 
     def __init__(self, weights: str | Path = "mini_xception", flip_average: bool = False) -> None:
-        self.path = weights_path(weights)
-        if not self.path.is_file():
-            refuse("weights", str(weights), f"a file, or one of {', '.join(SHIPPED)}")
+        self.path = existing_weights(weights)
         self.name, self.flip_average = self.path.stem, flip_average
         self.info, self.quantized = tc.load_info(self.path), tc.is_quantized(self.path)
         if self.quantized:

@@ -132,17 +132,17 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[str | Pat
     Raises:
         ConfigError: an output is one of them or lies in one; the message says which.
     """
-    given = [path for path in inputs if path is not None]
-    taken = {os.path.realpath(path): "is read" for path in given}
-    folders = {Path(os.path.realpath(path)): path for path in given if os.path.isdir(path)}
+    read = {os.path.realpath(path): path for path in inputs if path is not None}
+    folders = {place: path for place, path in read.items() if os.path.isdir(place)}
+    taken = dict.fromkeys(read, "is read")
     for option, path in outputs.items():
         if path is None:
             continue
         place = os.path.realpath(path)
-        if around := [name for folder, name in folders.items() if folder in Path(place).parents]:
+        if around := [name for folder, name in folders.items() if Path(folder) in Path(place).parents]:
             raise tc.ConfigError(f"{option} {path} lies in {around[0]}, which is read: name a place outside")
         if use := taken.get(place):
-            kind = "folder" if Path(place) in folders else "file"
+            kind = "folder" if place in folders else "file"
             raise tc.ConfigError(f"{option} {path}: this {kind} {use}; choose another name")
         taken[place] = f"is for {option}"
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import tinycnn as tc
-from fer_demo.classifier import SHIPPED, EmotionClassifier, weights_path
+from fer_demo.classifier import EmotionClassifier, existing_weights, weights_path
 from fer_demo.data import Dataset
 from fer_demo.training import was_trained_on
 from tinycnn.checks import is_number, refuse
@@ -48,11 +48,9 @@ class Teaching:
             ConfigError: there is no such file of weights.
             OSError: one cannot be read.
         """
-        paths = [weights_path(weights) for weights in self.teachers]
-        for path in paths:
-            if not path.is_file():
-                refuse("teacher", str(path), f"a file of weights, or one of {', '.join(SHIPPED)}")
-        digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+        digests = [
+            hashlib.sha256(existing_weights(weights).read_bytes()).hexdigest() for weights in self.teachers
+        ]
         return {"sha256": digests, "share": self.share, "temperature": self.temperature}
 
     def check_unseen(self, training: dict[str, Any], held_out: Dataset) -> None:

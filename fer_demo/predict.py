@@ -74,6 +74,7 @@ def main(
     console = Console(soft_wrap=True, markup=False, highlight=False, emoji=False)
     files, summaries, faults = find_media(paths), list[Summary](), list[str]()
     cli.check_outputs({"--json-lines": json_lines, "--csv": csv}, [*files, weights, faces])
+    cli.check_outputs({"--annotate": annotate}, paths)  # whose folders the next run would find it in
     detector = EmotionDetector(weights, face_detector(faces, SEARCHED), unsure)
     annotator = Annotator(annotate, paths)
     with ExitStack() as stack:

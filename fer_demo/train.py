@@ -130,9 +130,10 @@ def _train(
         x, labels = with_extra(dataset, training, held_out, extra)
         left_out = len(training) + len(extra) - len(labels)
         console.print(f"{left_out} of {len(extra)} extra faces left out: copies of held-out ones")
-    rest = (dataset.images[held_out], dataset.labels[held_out]) if len(held_out) else None
+    unseen = dataset.subset(held_out)
+    rest = (unseen.images, unseen.labels) if len(unseen) else None
     if teaching and rest:
-        teaching.check_unseen(options, dataset.subset(held_out))
+        teaching.check_unseen(options, unseen)
     recipe = RECIPES[options["recipe"]]
     with Display(console, 1, epochs * len(recipe.shown(labels, seed))) as display:
         model, normalise, history = train_model(

@@ -65,9 +65,9 @@ def _unread(content: np.ndarray) -> str:
         deep = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
     except cv2.error:
         deep = None
-    return (
-        "damaged, or no image" if deep is None else f"its pixels are {deep.dtype}; save it with 8 or 16 bits"
-    )
+    if deep is None or deep.dtype in (np.uint8, np.uint16):
+        return "damaged, or no image"
+    return f"its pixels are {deep.dtype}; save it with 8 or 16 bits"
 
 
 def write_image(path: Path, image: np.ndarray) -> None:

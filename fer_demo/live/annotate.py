@@ -6,7 +6,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-import tinycnn as tc
 from fer_demo.data.dataset import display_name
 from fer_demo.data.images import write_image
 from fer_demo.errors import DataError
@@ -24,9 +23,6 @@ class Annotator:
     Args:
         folder: is made if it is not there; None to write nothing.
         roots: files and folders that the originals were found in.
-
-    Raises:
-        ConfigError: the folder lies in one of them, so that the copies would be found there the next time.
     """
 
     def __init__(self, folder: Path | None, roots: Iterable[Path]) -> None:
@@ -34,12 +30,6 @@ class Annotator:
         self._roots = [root for root in roots if root.is_dir()]
         self._written: set[Path] = set()
         self._recorder: Recorder | None = None
-        around = [root for root in self._roots if folder and folder.resolve().is_relative_to(root.resolve())]
-        if around:
-            raise tc.ConfigError(
-                f"--annotate {folder} lies in {around[0]}, which is read: the next run would take the copies "
-                "for photos; name a folder outside of it"
-            )
 
     def add(self, picture: np.ndarray, result: Result, rate: float, path: Path) -> None:
         """Write a picture's copy, or a frame of a video's.

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 import tinycnn as tc
@@ -109,7 +108,7 @@ def full_training(work: Reproduction, console: Console) -> report.Results:
     """
     part = part_to_score(work.dataset, "PrivateTest", "PublicTest")
     indices = hold_out(work.dataset, part, seed=0)
-    scored, models = work.photos or _held_out(work.dataset, part, indices[1]), {}
+    scored, models = work.photos or HeldOut(work.dataset.subset(indices[1]), part, {}, []), {}
     with Display(console, len(PAPERS), work.full_epochs * len(indices[0])) as display:
         for name in PAPERS:
             files = FoldFiles(work.out / "full", name, 0, work.checkpoint_every)
@@ -167,7 +166,3 @@ SECTIONS: dict[str, Callable[[Reproduction, Console], report.Results]] = {
     "full": full_training,
     "augmentation": augmentation,
 }
-
-
-def _held_out(dataset: Dataset, part: str, indices: np.ndarray) -> HeldOut:
-    return HeldOut(dataset.subset(indices), part, {}, [])
