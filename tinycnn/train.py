@@ -13,7 +13,7 @@ from tinycnn.checkpoint import Checkpoint, kept
 from tinycnn.checks import check_positive, refuse
 from tinycnn.errors import DTypeError, NonFiniteError, ShapeError
 from tinycnn.finite import Undo, all_finite, diagnosis
-from tinycnn.kernels import one_thread_pool
+from tinycnn.kernels import backend_name, one_thread_pool
 from tinycnn.kernels.memory import Arena, recycled_memory
 from tinycnn.layers import Sequential, Softmax
 from tinycnn.losses import SoftmaxCrossEntropy
@@ -246,7 +246,8 @@ def _outputs(
     check_positive(batch_size=batch_size)
     kept = getattr(model, "_kept", None) or Kept()
     batches = range(0, len(x), batch_size)
-    with one_thread_pool():
+    # Compiled inference limits BLAS by itself where it needs it: that takes a while beside a small network.
+    with one_thread_pool() if backend_name() == "numpy" else nullcontext():
         network = kept.prepared(model, body)
         return np.concatenate([network(_prepared(x[i : i + batch_size], prepare)) for i in batches])
 

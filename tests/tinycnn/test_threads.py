@@ -13,11 +13,46 @@ from tinycnn import train
 from tinycnn.kernels import threads
 
 pytest.importorskip("numba", reason="the threads belong to the numba backend")
+from numba import njit
+
 from tinycnn.kernels import jit
 from tinycnn.kernels.jit import team
+from tinycnn.kernels.jit.atomic import add, load_now
+from tinycnn.kernels.jit.compile import OPTIONS, part
+from tinycnn.kernels.jit.together import INSIDE, together
 
 LARGE = team.SHARED_FROM
 PATIENCE = 60  # seconds, for machines that do much else
+
+
+@njit(**OPTIONS)  # `compiled` would keep it in a cache that knows nothing of changes in this file
+def meet(x, y, members, looks, memory, queue, mailbox):
+    arguments = (x, y, members, looks, memory, queue)
+    together(meet_part, arguments, queue[team.MEMBERS] > 1, mailbox)
+
+
+@part
+def meet_part(x, y, members, looks, memory, queue, member):
+    """Double each chunk of x; within the first, wait for all members, as long as there are looks left."""
+    memory = team.own(memory, queue, member)
+    memory[:] = member
+    for turn in range(queue[team.CHUNKS]):
+        chunk = team.claim(queue, member, turn)
+        if chunk >= 0:
+            there = add(queue, np.intp(team.DONE), np.int64(1)) + 1
+            while there < queue[team.MEMBERS] and looks > 0:
+                there, looks = load_now(queue, np.intp(team.DONE)), looks - 1
+            if x[chunk] == -1 - min(member, 1):
+                raise ValueError("a number that fails")
+            y[chunk] = 2 * x[chunk]
+            members[chunk] = memory[turn % memory.size]
+
+
+def shared_call(x, looks):
+    """Return 2 x, and who computed each element."""
+    y, members = np.empty_like(x), np.full(len(x), -1)
+    team.share_call(meet, (x, y, members, looks), (100, np.dtype(np.int64)), len(x), LARGE)
+    return y, members
 
 
 @pytest.fixture(autouse=True, params=[1, 2, 4])
@@ -73,6 +108,43 @@ def test_helpers_that_have_gone_to_sleep_wake_up(thread_count):
     for _ in range(3):
         time.sleep(0.05)
         test_work_is_spread_when_it_takes_time(thread_count)
+
+
+def test_a_compiled_call_has_every_thread_and_each_its_own_memory(thread_count):
+    for pause in (0, 0, 0.05):  # longer than a helper's patience
+        time.sleep(pause)
+        y, members = shared_call(np.arange(8.0), looks=10**10)
+        np.testing.assert_array_equal(y, 2 * np.arange(8.0))
+        assert set(members) == set(range(thread_count))
+
+
+def test_an_error_in_any_thread_comes_out_and_the_team_goes_on(thread_count):
+    with pytest.raises(ValueError, match="a number that fails"):
+        shared_call(np.full(8, -1.0), looks=10**10)
+    if thread_count > 1:
+        with pytest.raises(RuntimeError, match="failed in a helper"):
+            shared_call(np.full(8, -2.0), looks=10**10)
+    test_a_compiled_call_has_every_thread_and_each_its_own_memory(thread_count)
+
+
+def test_no_helper_comes_too_late():
+    """Each call's arrays are gone after it, and others lie where they were."""
+    for i in range(3000):
+        x = np.arange(8.0) + i
+        np.testing.assert_array_equal(shared_call(x, looks=0)[0], 2 * x)
+
+
+def test_after_an_interruption_callers_work_alone_until_the_helpers_are_out(thread_count):
+    if thread_count == 1:
+        pytest.skip("one thread has no helpers")
+    shared_call(np.arange(8.0), looks=0)
+    ours = team._current_team()
+    ours._held, ours.mailbox[INSIDE] = (), ours.mailbox[INSIDE] + 1
+    try:
+        assert set(shared_call(np.arange(8.0), looks=10**6)[1]) == {0}
+    finally:
+        ours.mailbox[INSIDE] -= 1
+    assert len(set(shared_call(np.arange(8.0), looks=10**10)[1])) == thread_count
 
 
 def test_an_error_comes_out_and_the_team_goes_on():

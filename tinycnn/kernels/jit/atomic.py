@@ -1,4 +1,7 @@
-"""Whole numbers in arrays that several threads read and write at once, without a lock."""
+"""Whole numbers in arrays that several threads read and write at once, without a lock.
+
+All threads see what these functions do in the same order.
+"""
 
 from typing import Any
 
@@ -12,32 +15,32 @@ def load_now(typing_context: Any, array: Any, index: Any) -> Any:
     """Read array[index] from memory each time: an ordinary read in a loop would be done once, before it."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load_atomic(_address(context, builder, signature, arguments), "acquire", 8)
+        return builder.load_atomic(_address(context, builder, signature, arguments), "seq_cst", 8)
 
     return types.int64(array, types.intp), generate
 
 
 @intrinsic
-def raise_to(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
-    """Set array[index] to at least `value`, for others to see together with all that was written before."""
+def set_now(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
+    """Set array[index], for others to see together with all that was written before."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         address = _address(context, builder, signature, arguments)
-        builder.atomic_rmw("max", address, arguments[2], "acq_rel")
+        builder.store_atomic(arguments[2], address, "seq_cst", 8)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, types.int64), generate
 
 
 @intrinsic
-def add_one(typing_context: Any, array: Any, index: Any) -> Any:
-    """Increase array[index] by one, and return what it was; no two threads get the same number."""
+def add(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
+    """Increase array[index] by `value`, and return what it was; no two threads get the same number."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        one = context.get_constant(types.int64, 1)
-        return builder.atomic_rmw("add", _address(context, builder, signature, arguments), one, "acq_rel")
+        address = _address(context, builder, signature, arguments)
+        return builder.atomic_rmw("add", address, arguments[2], "seq_cst")
 
-    return types.int64(array, types.intp), generate
+    return types.int64(array, types.intp, types.int64), generate
 
 
 def _address(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

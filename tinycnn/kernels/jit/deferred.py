@@ -7,10 +7,11 @@ import numpy as np
 
 from tinycnn.kernels.deferred import Deferred, Gradient, Input, Pooled
 from tinycnn.kernels.jit import image as in_cache
-from tinycnn.kernels.jit.compile import compiled
+from tinycnn.kernels.jit.compile import compiled, part
 from tinycnn.kernels.jit.fused_sizes import period
 from tinycnn.kernels.jit.pool_image import max_pool_image
-from tinycnn.kernels.jit.team import CHUNKS, begin, claim, done, finish, share_call
+from tinycnn.kernels.jit.team import CHUNKS, MEMBERS, claim, own, share_call
+from tinycnn.kernels.jit.together import together
 from tinycnn.kernels.memory import empty
 from tinycnn.kernels.padding import Pad, Pair, output_size
 from tinycnn.kernels.threads import chunk_count
@@ -56,9 +57,14 @@ def finished(x: Deferred, other: Input | None = None) -> np.ndarray:
 
 
 @compiled
-def _finish(x, other, add, y, n, h, w, c, every, memory, queue, ticket, member):
-    row = w * c
-    begin(queue, ticket)
+def _finish(x, other, add, y, n, h, w, c, every, memory, queue, mailbox):
+    arguments = (x, other, add, y, n, h, w, c, every, memory, queue)
+    together(_finish_part, arguments, queue[MEMBERS] > 1, mailbox)
+
+
+@part
+def _finish_part(x, other, add, y, n, h, w, c, every, memory, queue, member):
+    memory, row = own(memory, queue, member), w * c
     scale, shift, other_scale, other_shift = np.int64(0), every, 2 * every, 3 * every
     in_cache.repeat(x.scale, memory, scale, every)
     in_cache.repeat(x.shift, memory, shift, every)
@@ -75,8 +81,6 @@ def _finish(x, other, add, y, n, h, w, c, every, memory, queue, ticket, member):
                 in_cache.add_finished(
                     other.z, at, memory, other_scale, other_shift, other.floor, h, row, every, y, at
                 )
-        done(queue)
-    finish(queue, ticket, member)
 
 
 def gradient_of(x: Deferred, dy: np.ndarray) -> Gradient:
@@ -107,9 +111,14 @@ def _add_up(sums, total):
 
 
 @compiled
-def _gradient(x, relu, dy, g, sums, n, h, w, c, every, memory, queue, ticket, member):
-    row, image_at = w * c, np.int64(0)
-    begin(queue, ticket)
+def _gradient(x, relu, dy, g, sums, n, h, w, c, every, memory, queue, mailbox):
+    arguments = (x, relu, dy, g, sums, n, h, w, c, every, memory, queue)
+    together(_gradient_part, arguments, queue[MEMBERS] > 1, mailbox)
+
+
+@part
+def _gradient_part(x, relu, dy, g, sums, n, h, w, c, every, memory, queue, member):
+    memory, row, image_at = own(memory, queue, member), w * c, np.int64(0)
     totals, mean = h * row, h * row + 2 * every
     scale, shift = mean + every, mean + 2 * every
     in_cache.repeat(x.mean, memory, mean, every)
@@ -128,8 +137,6 @@ def _gradient(x, relu, dy, g, sums, n, h, w, c, every, memory, queue, ticket, me
             in_cache.add_gradient_sums(g, at, x.z, at, h, row, every, memory, mean, totals, totals + every)
             in_cache.fold(memory, totals, every, c, sums, 2 * image * c)
             in_cache.fold(memory, totals + every, every, c, sums, 2 * image * c + c)
-        done(queue)
-    finish(queue, ticket, member)
 
 
 def deferred_max_pool2d(x: Deferred, window: Pair, stride: Pair, pad: Pad) -> tuple[Deferred, Pooled]:
@@ -145,14 +152,17 @@ def deferred_max_pool2d(x: Deferred, window: Pair, stride: Pair, pad: Pad) -> tu
 
 
 @compiled
-def _max_pool(x, scale, shift, z, winner, geometry, n, memory, queue, ticket, member):
+def _max_pool(x, scale, shift, z, winner, geometry, n, memory, queue, mailbox):
+    arguments = (x, scale, shift, z, winner, geometry, n, memory, queue)
+    together(_max_pool_part, arguments, queue[MEMBERS] > 1, mailbox)
+
+
+@part
+def _max_pool_part(x, scale, shift, z, winner, geometry, n, memory, queue, member):
     h, w, c, oh, ow = geometry[0], geometry[1], geometry[2], geometry[3], geometry[4]
-    begin(queue, ticket)
     for turn in range(queue[CHUNKS]):
         chunk = claim(queue, member, turn)
         if chunk < 0:
             continue
         for image in range(chunk * n // queue[CHUNKS], (chunk + 1) * n // queue[CHUNKS]):
             max_pool_image(x, image * h * w * c, scale, shift, z, winner, image * oh * ow * c, geometry)
-        done(queue)
-    finish(queue, ticket, member)

@@ -10,12 +10,13 @@ import numpy as np
 from tinycnn.kernels.deferred import Input, raw
 from tinycnn.kernels.jit import image as in_cache
 from tinycnn.kernels.jit import winograd
-from tinycnn.kernels.jit.compile import compiled, section
+from tinycnn.kernels.jit.compile import compiled, part, section
 from tinycnn.kernels.jit.deferred import Source
 from tinycnn.kernels.jit.depthwise_image import depthwise
 from tinycnn.kernels.jit.fused_sizes import geometry, layout
 from tinycnn.kernels.jit.product import product
-from tinycnn.kernels.jit.team import CHUNKS, begin, claim, done, finish, share_call
+from tinycnn.kernels.jit.team import CHUNKS, MEMBERS, claim, own, share_call
+from tinycnn.kernels.jit.together import together
 from tinycnn.kernels.memory import empty
 from tinycnn.kernels.padding import Pad, Pair
 from tinycnn.kernels.threads import chunk_count
@@ -63,8 +64,14 @@ def _statistics(means, squares, count, mean, var):
 
 
 @compiled
-def _forward(x, g, at, taps, kernel, z, means, squares, n, memory, queue, ticket, member):
-    begin(queue, ticket)
+def _forward(x, g, at, taps, kernel, z, means, squares, n, memory, queue, mailbox):
+    arguments = (x, g, at, taps, kernel, z, means, squares, n, memory, queue)
+    together(_forward_part, arguments, queue[MEMBERS] > 1, mailbox)
+
+
+@part
+def _forward_part(x, g, at, taps, kernel, z, means, squares, n, memory, queue, member):
+    memory = own(memory, queue, member)
     in_cache.clear(memory, np.int64(0), at.scale)  # the padding stays zero
     in_cache.repeat(x.scale, memory, at.scale, g.in_period)
     in_cache.repeat(x.shift, memory, at.shift, g.in_period)
@@ -88,8 +95,6 @@ def _forward(x, g, at, taps, kernel, z, means, squares, n, memory, queue, ticket
                 memory, at.pivot, at.sums, at.squares, g.out_period, g.o, g.oh * g.ow, means, squares,
                 image * g.o,
             )  # fmt: skip
-        done(queue)
-    finish(queue, ticket, member)
 
 
 @section

@@ -7,13 +7,14 @@ import numpy as np
 
 from tinycnn.kernels.deferred import Gradient, Input, NormGradient, raw
 from tinycnn.kernels.jit import image as in_cache
-from tinycnn.kernels.jit.compile import compiled, section
+from tinycnn.kernels.jit.compile import compiled, part, section
 from tinycnn.kernels.jit.deferred import Source, over_images
 from tinycnn.kernels.jit.depthwise_image import add_taps_gradient, depthwise
 from tinycnn.kernels.jit.fused import bring_input
 from tinycnn.kernels.jit.fused_sizes import geometry, layout
 from tinycnn.kernels.jit.product import product
-from tinycnn.kernels.jit.team import CHUNKS, begin, claim, done, finish, share_call
+from tinycnn.kernels.jit.team import CHUNKS, MEMBERS, claim, own, share_call
+from tinycnn.kernels.jit.together import together
 from tinycnn.kernels.memory import empty
 from tinycnn.kernels.padding import Pad, Pair
 from tinycnn.kernels.threads import chunk_count
@@ -99,9 +100,20 @@ NOTHING, FINISHED, DEFERRED = 0, 1, 2
 @compiled
 def _backward(
     x, y, g, at, taps, turned_taps, turned, extra, dx, sums, sums_of_chunks, n, wanted,
-    memory, queue, ticket, member,
+    memory, queue, mailbox,
 ):  # fmt: skip
-    begin(queue, ticket)
+    arguments = (
+        x, y, g, at, taps, turned_taps, turned, extra, dx, sums, sums_of_chunks, n, wanted, memory, queue,
+    )  # fmt: skip
+    together(_backward_part, arguments, queue[MEMBERS] > 1, mailbox)
+
+
+@part
+def _backward_part(
+    x, y, g, at, taps, turned_taps, turned, extra, dx, sums, sums_of_chunks, n, wanted,
+    memory, queue, member,
+):  # fmt: skip
+    memory = own(memory, queue, member)
     zero = np.int64(0)
     in_cache.clear(memory, zero, at.end)  # the padding stays zero
     for per_channel, there in ((x.mean, at.mean), (x.scale, at.scale), (x.shift, at.shift)):
@@ -129,8 +141,6 @@ def _backward(
                     left = ready
             in_cache.fold(memory, at.sums, g.in_period, g.c, sums, 2 * image * g.c)
             in_cache.fold(memory, at.squares, g.in_period, g.c, sums, (2 * image + 1) * g.c)
-        done(queue)
-    finish(queue, ticket, member)
 
 
 @section

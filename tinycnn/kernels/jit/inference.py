@@ -1,8 +1,8 @@
 """Inference in one compiled call, its work shared among the threads.
 
 A batch of many images is cut into blocks, each of which goes through the whole network while it is in cache.
-A single block is instead shared piece by piece: a thread takes the next piece of the present step, and begins
-it when all pieces of the steps before are done.
+A single block is instead shared piece by piece: when all pieces of the steps before are done, one thread
+begins with the first of a step and another with the last, so that each core keeps to its part of the maps.
 """
 
 import sys
@@ -12,11 +12,12 @@ from functools import cache
 import numpy as np
 
 from tinycnn.kernels import one_thread_pool
-from tinycnn.kernels.jit.atomic import load_now
-from tinycnn.kernels.jit.compile import compiled
+from tinycnn.kernels.jit.atomic import add, load_now
+from tinycnn.kernels.jit.compile import compiled, part
 from tinycnn.kernels.jit.inference_layout import SLACK, layout_of
 from tinycnn.kernels.jit.inference_steps import pieces, run_piece
-from tinycnn.kernels.jit.team import CHUNKS, DONE, begin, done, finish, share_call, take
+from tinycnn.kernels.jit.team import CHUNKS, DONE, MEMBERS, is_first, its_turn, own, share_call, take
+from tinycnn.kernels.jit.together import together
 from tinycnn.kernels.memory import scratch
 from tinycnn.kernels.steps import Step, run_steps
 
@@ -46,14 +47,14 @@ def prepare_steps(
         n, y = len(x), np.empty((len(x), *layout.out), dtype)
         if not x.flags.writeable:  # to compiled code a type of its own
             x = x.copy()
-        length, own = min(n, block) * size + SLACK, layout.own
+        length, each = min(n, block) * size + SLACK, layout.own
         if n <= block:
             chunks = pieces_for(n)
             common = scratch(length, dtype, "inference")
         else:
-            chunks, common, own = -(-n // block), np.empty(0, dtype), length + own
+            chunks, common, each = -(-n // block), np.empty(0, dtype), length + each
         arguments = (x.reshape(-1), y.reshape(-1), p, weights(), common, n, length, size)
-        share_call(_run, arguments, (own, dtype), chunks, n * size)
+        share_call(_run, arguments, (each, dtype), chunks, n * size)
         return y
 
     return run
@@ -65,26 +66,33 @@ def _one_by_one(steps: Sequence[Step], x: np.ndarray) -> np.ndarray:
 
 
 @compiled
-def _run(x, y, program, weights, common, n, length, size, memory, queue, ticket, helper):
-    begin(queue, ticket)
-    zero = np.int64(0)
-    step, before = zero, zero
-    chunk = take(queue)
-    while chunk >= 0:
-        if common.size:
-            count = pieces(program[step], n)
-            while chunk >= before + count:
-                before, step = before + count, step + 1
-                count = pieces(program[step], n)
+def _run(x, y, program, weights, common, n, length, size, memory, queue, mailbox):
+    arguments = (x, y, program, weights, common, n, length, size, memory, queue)
+    together(_run_part, arguments, queue[MEMBERS] > 1, mailbox)
+
+
+@part
+def _run_part(x, y, program, weights, common, n, length, size, memory, queue, member):
+    memory, zero = own(memory, queue, member), np.int64(0)
+    if common.size:
+        before = zero
+        for s in range(len(program)):
+            count, finished = pieces(program[s], n), zero
             while load_now(queue, np.intp(DONE)) < before:
                 pass
-            run_piece(program[step], chunk - before, x, y, zero, n, common, size, weights, memory, zero)
-        else:
+            for turn in range(count):
+                piece = its_turn(queue, member, turn, count)
+                if is_first(queue, before + piece):
+                    run_piece(program[s], piece, x, y, zero, n, common, size, weights, memory, zero)
+                    finished += 1
+            add(queue, np.intp(DONE), finished)
+            before += count
+    else:
+        chunk = take(queue)
+        while chunk >= 0:
             first, stop = chunk * n // queue[CHUNKS], (chunk + 1) * n // queue[CHUNKS]
             images = stop - first
             for s in range(len(program)):
                 for piece in range(pieces(program[s], images)):
                     run_piece(program[s], piece, x, y, first, images, memory, size, weights, memory, length)
-        done(queue)
-        chunk = take(queue)
-    finish(queue, ticket, helper)
+            chunk = take(queue)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinycnn.kernels.integer import IntegerStep, Run
-from tinycnn.kernels.jit.compile import compiled
+from tinycnn.kernels.jit.compile import compiled, part
 from tinycnn.kernels.jit.integer_steps import ADD, CONV, DEPTHWISE, LANES, MEAN, POOL, SAME, STEP, run_step
-from tinycnn.kernels.jit.team import CHUNKS, begin, done, finish, share_call, take
+from tinycnn.kernels.jit.team import CHUNKS, MEMBERS, own, share_call, take
+from tinycnn.kernels.jit.together import together
 from tinycnn.kernels.memory import CACHE_LINE
 
 KINDS = {"conv": CONV, "depthwise": DEPTHWISE, "mean": MEAN, "add": ADD, "pool": POOL, "same": SAME}
@@ -122,10 +123,14 @@ def _room(size: int) -> int:
 
 
 @compiled
-def _run(
-    x, y, program, weights, numbers, n, values_size, padded_size, sums_size, memory, queue, ticket, helper
-):
-    begin(queue, ticket)
+def _run(x, y, program, weights, numbers, n, values_size, padded_size, sums_size, memory, queue, mailbox):
+    arguments = (x, y, program, weights, numbers, n, values_size, padded_size, sums_size, memory, queue)
+    together(_run_part, arguments, queue[MEMBERS] > 1, mailbox)
+
+
+@part
+def _run_part(x, y, program, weights, numbers, n, values_size, padded_size, sums_size, memory, queue, member):
+    memory = own(memory, queue, member)
     values = memory[:values_size]
     padded = memory[values_size : values_size + padded_size].view(np.int16)
     sums = memory[values_size + padded_size : values_size + padded_size + sums_size].view(np.int32)
@@ -142,6 +147,4 @@ def _run(
             target = np.uintp(last.target_at)
             for k in range(np.uintp(out)):
                 y[there + k] = sums[k] if last.sums_only else values[target + k]
-        done(queue)
         chunk = take(queue)
-    finish(queue, ticket, helper)

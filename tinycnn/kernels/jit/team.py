@@ -2,7 +2,7 @@
 
 A thread that sleeps takes between 100 microseconds and some milliseconds to wake, longer than many a kernel
 runs. So after each piece of work a helper looks out for the next one for a moment, in compiled code and
-without the GIL, and only then goes to sleep.
+without the GIL (`together.serve`), and only then goes to sleep.
 """
 
 import os
@@ -14,14 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn.kernels.jit.atomic import add_one, load_now, raise_to
-from tinycnn.kernels.jit.compile import compiled, part
-from tinycnn.kernels.memory import scratch
+from tinycnn.kernels.jit.atomic import add, load_now
+from tinycnn.kernels.jit.compile import compiled, part, section
+from tinycnn.kernels.jit.together import FAILED, INSIDE, MAILBOX, OPEN, PATIENCE, WANTED, serve
+from tinycnn.kernels.memory import CACHE_LINE, scratch
 from tinycnn.kernels.threads import chunk_count, get_threads, single_threaded_blas
-
-#: Times a waiting thread looks before it sleeps (a helper) or lets others run (the caller): 3 ms here. A core
-#: that has gone to sleep may take as long to wake; what Python does between two kernels takes far less.
-PATIENCE = 2_000_000
 
 #: Work on fewer elements is done by the calling thread alone: sharing would take longer.
 SHARED_FROM = 1 << 15
@@ -68,7 +65,7 @@ class _Job:
         self._done = np.zeros(pieces, np.int64)
         self._error: BaseException | None = None
 
-    def run(self, member: int = 0) -> None:
+    def run(self) -> None:
         """Take pieces until none are left."""
         for piece in self._todo:
             try:
@@ -87,7 +84,7 @@ class _Job:
 
 
 #: Places in a queue, far enough apart that threads which write one do not slow the readers of another.
-TAKEN, DONE, CHUNKS, TICKET, MEMBERS, CLAIMS = 0, 16, 32, 33, 34, 48
+TAKEN, DONE, CHUNKS, MEMBERS, CLAIMS, LINE = 0, 16, 32, 33, 48, 8
 
 
 def share_call(
@@ -97,65 +94,43 @@ def share_call(
     chunks: int,
     size: int,
 ) -> None:
-    """Call a compiled kernel in every thread at once; inside of it they take chunks until none are left.
+    """Call a compiled kernel that all threads carry out at once; inside they take chunks until none are left.
 
-    This needs one call per thread where `for_chunks` needs one per chunk. And the helpers are called when
-    the caller is inside already: they would have to wait for the GIL if it were not.
+    Between two chunks nothing happens in Python, where `for_chunks` needs a call, and the GIL, for each.
 
     Args:
-        kernel: is called with `arguments`, scratch memory, a queue, a ticket and the number of the calling
-            member of the team, 0 for the caller. It begins with `begin`, gets chunks by `claim` or `take`,
-            reports each by `done`, and ends with `finish`.
+        kernel: is called with `arguments`, scratch memory, a queue and a mailbox, and hands on to `together`
+            a part that ends with the number of the calling member of the team, 0 for the caller. The part
+            finds its memory by `own`, and chunks by `claim` or `take`.
         arguments: of the kernel.
         memory: elements and dtype of the scratch memory that each thread gets.
         chunks: number of chunks.
         size: elements touched in all. If they are few, the calling thread does them alone.
     """
+    length, dtype = memory
+    line = CACHE_LINE // dtype.itemsize
+    queue = np.zeros(CLAIMS + LINE * chunks, np.int64)
     with _borrowed_team(chunks, size) as team:
-        call = _Call(kernel, arguments, memory, chunks, team)
-        if team is not None:
-            team.announce(call)
-        call.run()
-        call.wait()
+        mailbox, members = (_NOBODY, 1) if team is None else (team.mailbox, 1 + team.helpers)
+        queue[CHUNKS], queue[MEMBERS] = chunks, members
+        everyone = scratch(members * -(-length // line) * line, dtype, "fused")
+        if team is None:
+            kernel(*arguments, everyone, queue, mailbox)
+        else:
+            team.call(kernel, (*arguments, everyone, queue, mailbox))
 
 
-class _Call:
-    """A kernel's call, the same for every thread."""
-
-    def __init__(
-        self,
-        kernel: Callable[..., None],
-        arguments: tuple[Any, ...],
-        memory: tuple[int, np.dtype],
-        chunks: int,
-        team: "_Team | None",
-    ) -> None:
-        self._kernel, self._arguments, self._memory = kernel, arguments, memory
-        self._ticket = np.zeros(1, np.int64) if team is None else team.ticket
-        members = 1 if team is None else 1 + team.helpers
-        self.queue = np.zeros(CLAIMS + chunks, np.int64)
-        self.queue[CHUNKS], self.queue[TICKET], self.queue[MEMBERS] = chunks, self._ticket[0] + 1, members
-
-    def run(self, member: int = 0) -> None:
-        """Take chunks until none are left."""
-        self._kernel(*self._arguments, scratch(*self._memory, "fused"), self.queue, self._ticket, member)
-
-    def wait(self) -> None:
-        """Wait for the chunks that others have taken, where the kernel has lost patience."""
-        while self.queue[DONE] < self.queue[CHUNKS]:
-            time.sleep(0)
-
-
-@part
-def begin(queue, ticket):
-    """Let the helpers see that there is work."""
-    raise_to(ticket, np.intp(0), queue[TICKET])
+@section
+def own(memory, queue, member):
+    """Return a member's part of the scratch memory."""
+    length = memory.size // queue[MEMBERS]
+    return memory[member * length : (member + 1) * length]
 
 
 @part
 def take(queue):
     """Return the number of a chunk that nobody has taken yet, or -1."""
-    chunk = add_one(queue, np.intp(TAKEN))
+    chunk = add(queue, np.intp(TAKEN), np.int64(1))
     return chunk if chunk < queue[CHUNKS] else np.int64(-1)
 
 
@@ -166,73 +141,91 @@ def claim(queue, member, turn):
     Each member begins elsewhere, so that in kernel after kernel it takes the same chunks, which its core's
     cache may still hold, and others only when its own are done.
     """
-    chunk = (member * queue[CHUNKS] // queue[MEMBERS] + turn) % queue[CHUNKS]
-    return chunk if add_one(queue, np.intp(CLAIMS + chunk)) == 0 else np.int64(-1)
+    chunk = its_turn(queue, member, turn, queue[CHUNKS])
+    return chunk if is_first(queue, chunk) else np.int64(-1)
 
 
 @part
-def done(queue):
-    """Count a chunk as done."""
-    add_one(queue, np.intp(DONE))
+def its_turn(queue, member, turn, count):
+    """Return which of `count` pieces is a member's at its n-th turn.
 
-
-@part
-def finish(queue, ticket, member):
-    """Wait until all chunks are done, or, in a helper, until there is a new ticket; for a moment only.
-
-    A helper that returned to Python at once would hold the GIL just when the caller wants it.
+    One member begins where its share does, its neighbour where its own ends: they meet in the middle.
     """
-    for _ in range(PATIENCE):
-        if member:
-            if load_now(ticket, np.intp(0)) != queue[TICKET]:
-                break
-        elif load_now(queue, np.intp(DONE)) >= queue[CHUNKS]:
-            break
+    if member % 2:
+        return ((member + 1) * count // queue[MEMBERS] - 1 - turn) % count
+    return (member * count // queue[MEMBERS] + turn) % count
+
+
+@part
+def is_first(queue, chunk):
+    """Whether nobody has asked for a chunk before."""
+    return add(queue, np.intp(CLAIMS + LINE * chunk), np.int64(1)) == 0
 
 
 class _Team:
-    """Helper threads; they look at a ticket number for a new job. Given up by setting `job` to None."""
+    """Helper threads, which watch a mailbox for compiled calls. Given up by setting `job` to None."""
 
     def __init__(self, helpers: int) -> None:
         self.helpers = helpers
         self.busy = threading.Lock()
-        self.job: _Job | _Call | None = None
-        self.ticket = np.zeros(1, np.int64)
+        self.job: _Job | None = None
+        self.mailbox = np.zeros(MAILBOX, np.int64)
+        self._held: Any = None  # a call's arguments: they stay if it is interrupted, for helpers inside
         self._bell = threading.Condition()
         self._sleepers = 0
         for member in range(1, helpers + 1):
             threading.Thread(target=self._help, args=(member,), name="tinycnn", daemon=True).start()
 
-    def post(self, job: _Job | _Call | None) -> None:
+    def post(self, job: _Job | None) -> None:
         """Offer a job to the helpers; None sends them home."""
         self.job = job
-        self.ticket[0] += 1
+        self.mailbox[WANTED] += 1
+        self._wake()
+
+    def call(self, kernel: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        """Call a kernel that lets the helpers in, and wait until all of them are out again."""
+        self._held = arguments
+        self._wake()
+        try:
+            kernel(*arguments)
+        finally:
+            self.mailbox[OPEN] = 0  # as it is already, unless the kernel failed
+            while self.mailbox[INSIDE]:
+                time.sleep(0)  # the machine is busy: let the helper run
+            self._held = None
+        if self.mailbox[FAILED]:
+            self.mailbox[FAILED] = 0
+            raise RuntimeError("a kernel failed in a helper thread: tinycnn.set_threads(1) shows how")
+
+    def is_free(self) -> bool:
+        """Whether no helper is still inside a call that an interrupted caller has left."""
+        return self._held is None or not self.mailbox[INSIDE]
+
+    def _wake(self) -> None:
         if self._sleepers:
             with self._bell:
                 self._bell.notify_all()
 
-    def announce(self, call: _Call) -> None:
-        """Have a call ready for the helpers, which come when the caller has begun; wake those that sleep."""
-        self.job = call
-        if self._sleepers:
-            self.post(call)
-
     def _help(self, member: int) -> None:
-        seen = 0
+        jobs = 0
         while True:
-            if not _changes(self.ticket, 0, seen, PATIENCE):
-                with self._bell:
-                    self._sleepers += 1
-                    while self.ticket[0] == seen:  # `post` changes it before it looks for sleepers
-                        self._bell.wait()
-                    self._sleepers -= 1
-            seen, job = int(self.ticket[0]), self.job
+            serve(self.mailbox, jobs, member, PATIENCE)
+            with self._bell:
+                self._sleepers += 1
+                if self.mailbox[WANTED] == jobs:  # `post` changes it before it looks for sleepers
+                    self._bell.wait()
+                self._sleepers -= 1
+            if self.mailbox[WANTED] == jobs:  # a compiled call
+                continue
+            jobs, job = int(self.mailbox[WANTED]), self.job
             if job is None:
                 return
             with suppress(Exception):  # such as no memory: then the others do the work, and this one stays
-                job.run(member)
+                job.run()
 
 
+#: The mailbox of a caller without helpers.
+_NOBODY = np.zeros(MAILBOX, np.int64)
 _team: _Team | None = None
 _team_lock = threading.Lock()
 
@@ -269,7 +262,7 @@ def _borrowed_team(pieces: int, size: int) -> Iterator[_Team | None]:
         yield None
         return
     try:
-        yield team
+        yield team if team.is_free() else None
     finally:
         team.busy.release()
 
