@@ -1,6 +1,5 @@
 """A headless Chromium, driven through its DevTools protocol: nothing but the browser itself is needed."""
 
-import base64
 import json
 import os
 import shutil
@@ -126,8 +125,3 @@ class Page:
         })"""
         x, y = self.js(f"{script}({json.dumps(selector)})")
         self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
-
-    def screenshot(self, file: Path) -> None:
-        """Write the whole page as PNG."""
-        png = self.call("Page.captureScreenshot", captureBeyondViewport=True)["data"]
-        file.write_bytes(base64.b64decode(png))

@@ -194,8 +194,8 @@ def _webcam_hour(result: Row) -> str:
         files = f"{row['files_grown']:+d}" if row["files_grown"] else "0"
         rows.append([name, f"{row['minutes']:g}", f"{row['frames']:,}", growth, files])
     heads = ["memory", "minutes", "frames", "grown, MB an hour (95 % interval)", "files left open"]
-    options = f" --minutes {result['minutes']:g}"
-    return table(heads, rows) + _source(result, options, "a line fitted to the later half")
+    how = "a line fitted to the later half" + _busy(result, ", ")
+    return table(heads, rows) + _source(result, f" --minutes {result['minutes']:g}", how)
 
 
 def _web(result: Row) -> str:
@@ -204,9 +204,13 @@ def _web(result: Row) -> str:
     name = f"{result['faces_per_frame']:.3g} faces a frame"
     figures = [result[key] for key in keys]
     cells = [f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}" for figure in figures]
+    return table(heads, [[name, *cells]]) + _source(result, how=_busy(result) or "medians")
+
+
+def _busy(result: Row, before: str = "") -> str:
+    """Say how busy other programs kept the processor, if so much that it matters."""
     busy = result["environment"]["others_busy"] or 0.0
-    how = f"while other programs kept {busy:.0%} of the processor busy" if busy > TOO_BUSY else "medians"
-    return table(heads, [[name, *cells]]) + _source(result, how=how)
+    return f"{before}while other programs kept {busy:.0%} of the processor busy" if busy > TOO_BUSY else ""
 
 
 def _source(result: Row, options: str = "", how: str = "medians") -> str:

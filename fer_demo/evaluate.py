@@ -13,15 +13,13 @@ from rich.progress import Progress
 from fer_demo import cli, report
 from fer_demo.calibration import reliability
 from fer_demo.classifier import EmotionClassifier
+from fer_demo.data.convert import NO_FACE
 from fer_demo.data.dataset import display_name
 from fer_demo.data.held_out import HeldOut, load_held_out
 from fer_demo.errors import DataError
 from fer_demo.metrics import fold_metrics, summarise_folds, wilson_interval
 from fer_demo.report.evaluation import print_evaluation, write_evaluation
 from fer_demo.training import was_trained_on
-
-#: Why a photograph is not scored though nothing is wrong with the file: listed, not only counted.
-NO_FACE = "no face found"
 
 EXAMPLES = """
 Examples:

@@ -12,7 +12,7 @@ from rich.table import Column, Table
 
 from fer_demo import cli
 from fer_demo.data.affectnet import list_affectnet
-from fer_demo.data.convert import Choice, Converted, convert, write_csv
+from fer_demo.data.convert import NO_FACE, Choice, Converted, convert, write_csv
 from fer_demo.data.dataset import EMOTIONS, display_name
 from fer_demo.data.sources import Fault, list_ckplus, list_folders, list_rafdb
 from fer_demo.errors import DataError
@@ -138,7 +138,7 @@ def _print_counts(converted: Converted, console: Console) -> None:
         for reason, places in converted.left_out.items():
             table.add_row(reason, f"{len(places):,}")
         console.print(table)
-    if "no face found" in converted.left_out:
+    if NO_FACE in converted.left_out:
         console.print("Where images are faces already, cut close, --no-detect takes them as they are.")
 
 

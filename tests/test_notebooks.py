@@ -42,12 +42,6 @@ def test_code_is_python(path):
 
 
 @every_notebook
-def test_links_lead_somewhere(path):
-    for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
-        assert (path.parent / target).exists(), f"{path.name} links to {target}"
-
-
-@every_notebook
 def test_figures_have_a_caption_and_a_text_for_those_who_do_not_see_them(path):
     drawn = r"^(figure, |plt\.figure|show\((?!\")|draw\(|plot\.(?!architecture))"  # which is no image
     for options, code in cells(path.read_text()):

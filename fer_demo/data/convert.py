@@ -22,6 +22,9 @@ from tinycnn.kernels.threads import get_threads
 #: No file has more faces, so that `fer_demo.data.load` can read what `write_csv` wrote.
 MAX_FACES = MAX_TEXT // (4 * PIXELS + 100)
 
+#: Why a picture gave no face; others look for it among the reasons.
+NO_FACE = "no face found"
+
 #: Pictures that are under way at a time: whoever interrupts waits for no more.
 _BATCH = 256
 _NUMBERS = [str(value) for value in range(256)]
@@ -188,7 +191,7 @@ def _face(picture: Picture, choice: Choice) -> _Result:
     if box is None and detect:
         box = largest_face(image)
         if box is None:
-            return "no face found"
+            return NO_FACE
     if box is None:
         box = (0, 0, image.shape[1], image.shape[0])
     if not _is_inside(box, image.shape):

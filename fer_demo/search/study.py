@@ -192,7 +192,7 @@ class Search:
             checkpoint.remove()
             return f"{title}  diverged"
         accuracy, whole = history.val_accuracy[-1], len(history.val_accuracy) == plan.epochs
-        trial.set_user_attr("found", _found(model, choice, history, len(training)))
+        trial.set_user_attr("found", _found(model, choice, history))
         if whole and accuracy > max([-1.0, *_accuracies(study)]):
             info = {**asdict(choice), **plan.describe(), "data": dataset.sha256}
             scores = {"validation_accuracy": accuracy}
@@ -224,7 +224,7 @@ def _accuracies(study: Any) -> list[float]:
     return [trial.value for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
 
 
-def _found(model: tc.Sequential, choice: Choice, history: tc.History, images: int) -> dict[str, Any]:
+def _found(model: tc.Sequential, choice: Choice, history: tc.History) -> dict[str, Any]:
     """What a training tells beside its accuracies, as JSON can hold it."""
     table = rows(model, model.input_shape or ())
     return {

@@ -136,7 +136,7 @@ def _backward_part(
                 _add_kernel_gradients(g, at, memory, taps, turned, start, stop - start, sum_of)
                 if wanted != NOTHING:
                     ready = _ready(g, left, stop)
-                    _input_gradient(g, at, memory, turned_taps, turned, start, stop - start, left, ready)
+                    _input_gradient(g, at, memory, turned_taps, turned, stop - start, left, ready)
                     _hand_on(x, g, at, memory, extra, wanted, image, left, ready, dx)
                     left = ready
             in_cache.fold(memory, at.sums, g.in_period, g.c, sums, 2 * image * g.c)
@@ -220,7 +220,7 @@ def _ready(g, left, stop):
 
 
 @section
-def _input_gradient(g, at, memory, turned_taps, turned, start, rows, left, ready):
+def _input_gradient(g, at, memory, turned_taps, turned, rows, left, ready):
     """Compute rows `left` to `ready` of the input's gradient; with a stride the window is of one pixel."""
     zero, one = np.int64(0), np.int64(1)
     new, first = ready - left, at.around + left * g.around_row
