@@ -21,7 +21,7 @@ from tinycnn.files import remove_temporary
 from tinycnn.finite import all_finite
 from tinycnn.layers import Layer
 from tinycnn.optimizers import check_alike
-from tinycnn.schedules import check
+from tinycnn.schedules import check, number
 from tinycnn.sealed import check_belongs, read_sealed, write_sealed
 
 Content = tuple[dict[str, np.ndarray], dict[str, Any]]
@@ -54,7 +54,7 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | os.PathLike, every: float = 60.0) -> None:
-        check(0 <= every < math.inf, "every", every, "a number of seconds, such as 60")
+        check(0 <= number(every) < math.inf, "every", every, "a number of seconds, such as 60")
         self.path, self.every = Path(path), every
         self.previous = self.path.with_name(f"{self.path.name}.previous")
 
@@ -212,11 +212,11 @@ def _interrupts_held() -> Iterator[Callable[[], bool]]:
         release()
 
     def release() -> None:
-        for number in held:
-            signal.signal(number, raising)
+        for signum in held:
+            signal.signal(signum, raising)
 
-    for number in held:
-        signal.signal(number, note)
+    for signum in held:
+        signal.signal(signum, note)
     try:
         yield lambda: interrupted
     finally:

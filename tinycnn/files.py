@@ -1,5 +1,6 @@
 """Writing files that are complete or not there at all."""
 
+import glob
 import os
 import threading
 from collections.abc import Iterable
@@ -47,5 +48,5 @@ def replace_file(path: Path, content: bytes | Iterable[bytes], previous: Path | 
 
 def remove_temporary(path: Path) -> None:
     """Remove what `replace_file` left beside `path` if its process was killed in the midst of writing."""
-    for litter in path.parent.glob(f".{path.name}.*.tmp"):
+    for litter in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         litter.unlink(missing_ok=True)

@@ -28,19 +28,27 @@ def generators(model: Layer) -> dict[str, np.random.Generator]:
         f"{path}.{name}": value
         for path, layer in model.walk()
         for name, value in vars(layer).items()
-        if isinstance(value, np.random.Generator)
+        if _draws(value)
     }
 
 
-_known: WeakKeyDictionary[Layer, tuple[list[Layer], list[np.random.Generator]]] = WeakKeyDictionary()
+#: A layer, and the name of an attribute that is a generator.
+Place = tuple[Layer, str]
+_known: WeakKeyDictionary[Layer, tuple[list[Layer], list[Place]]] = WeakKeyDictionary()
 
 
-def _changing(model: Layer) -> tuple[list[Layer], list[np.random.Generator]]:
-    """Return the layers with running statistics and all generators; looked up once, for every step asks."""
+def _changing(model: Layer) -> tuple[list[Layer], list[Place]]:
+    """Return the layers with running statistics, and where generators are; looked up once for all steps."""
     if model not in _known:
-        leaves = [layer for _, layer in model.walk() if not layer.children() and layer.state]
-        _known[model] = leaves, list(generators(model).values())
+        layers = [layer for _, layer in model.walk()]
+        leaves = [layer for layer in layers if not layer.children() and layer.state]
+        drawn = [(layer, name) for layer in layers for name, value in vars(layer).items() if _draws(value)]
+        _known[model] = leaves, drawn
     return _known[model]
+
+
+def _draws(value: object) -> bool:
+    return isinstance(value, np.random.Generator)
 
 
 class Undo:
@@ -49,7 +57,8 @@ class Undo:
     def __init__(self, model: Layer) -> None:
         leaves, drawn = _changing(model)
         self._arrays = [(array, array.copy()) for leaf in leaves for array in leaf.state.values()]
-        self._states = [(rng, rng.bit_generator.state) for rng in drawn]
+        present = [getattr(layer, name) for layer, name in drawn]
+        self._states = [(rng, rng.bit_generator.state) for rng in present if _draws(rng)]
 
     def __call__(self) -> None:
         """Bring them back to where they were."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tinycnn.checks import refuse
+from tinycnn.checks import check_positive, refuse
 from tinycnn.errors import ConfigError
 from tinycnn.layers import Layer
 
@@ -113,7 +113,8 @@ def gradcheck(
 
     Raises:
         ShapeError, DTypeError: x does not fit the layer.
-        ConfigError: `layer` is none, or its gradients have other names than its parameters.
+        ConfigError: `layer` is none, its gradients have other names than its parameters, or there are no
+            `directions`.
 
     >>> import tinycnn as tc
     >>> tc.gradcheck(tc.ReLU(), np.array([[-1.0, 2.0]]), show=False).passed
@@ -121,6 +122,7 @@ def gradcheck(
     """
     if not isinstance(layer, Layer):
         refuse("layer", layer, "an object of type Layer, such as tc.ReLU()")
+    check_positive(directions=directions)
     probe = _Probe(layer.astype(np.float64), np.array(x, np.float64), tolerance, seed)
     checks = tuple(probe.check(name, directions) for name in probe.arrays)
     result = GradCheck(repr(layer), checks, tolerance)

@@ -92,7 +92,8 @@ class SoftmaxCrossEntropy:
             raise ConfigError(
                 f"class_weights has {len(self.class_weights)} numbers, the model has {given.shape[1]} outputs"
             )
-        return given @ self.class_weights.astype(given.dtype)
+        relative = self.class_weights / self.class_weights.max()  # float32 may not reach as far as they do
+        return given @ relative.astype(given.dtype)
 
 
 def _check_classes(labels: np.ndarray, classes: int) -> None:

@@ -62,7 +62,8 @@ class Schedule:
     def config(self) -> dict[str, Any]:
         """Return type and arguments, ready for JSON."""
         # A NumPy scalar is as good a number as any other, except to JSON.
-        arguments = {f.name: np.asarray(getattr(self, f.name)).item() for f in fields(self)}
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        arguments = {k: v.item() if isinstance(v, np.generic) else v for k, v in given.items()}
         return {"type": type(self).__name__, **arguments}
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -224,7 +225,8 @@ class ReduceOnPlateau(Schedule):
 
     def observe(self, value: float) -> None:
         """Take note of an epoch's value, such as the validation loss, and reduce the rate if it is time."""
-        if value < self._best * (1 - self.threshold):
+        least = abs(self._best) * self.threshold if math.isfinite(self._best) else 0.0
+        if value < self._best - least:
             self._best = value
             self._bad_epochs = 0
             return

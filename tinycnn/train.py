@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 
@@ -96,7 +97,8 @@ def fit(
     """
     check_positive(epochs=epochs, batch_size=batch_size)
     _check_data(x, labels)
-    _check_options(optimizer, loss, ema, validation, seed)
+    callbacks = _checked_callbacks(callbacks)
+    _check_options(optimizer, loss, ema, checkpoint, validation, seed)
     data = {"x": x, "labels": labels}
     if validation is not None:
         _check_data(*validation)
@@ -123,8 +125,9 @@ def fit(
         if augment is not None:
             images = _as_many("augment", augment(images, run.rng), images)
         try:
+            ready = _prepared(images, prepare)  # outside of the arena: it may keep what it makes
             with recycled_memory(arena):
-                result = train_step(model, _prepared(images, prepare), labels[chosen], loss, optimizer)
+                result = train_step(model, ready, labels[chosen], loss, optimizer)
         except NonFiniteError:
             run.rng.bit_generator.state = undo  # as if this batch had not been begun
             raise
@@ -146,8 +149,8 @@ def fit(
                 reporter.epoch(run.history)
                 run.stopped = _stopped(callbacks, model, run.history)
             keep()
-    if ema is not None and ema.averages:
-        ema.swap(run.weights)
+    for name, average in ({} if ema is None else ema.averages).items():
+        run.weights[name][...] = average
     run.best.restore(run.weights)
     return run.history
 
@@ -259,8 +262,11 @@ def _accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
 
 def logit_layers(model: Sequential) -> Sequential:
     """Return the model without a final Softmax, which the loss contains; layers and names stay the same."""
-    *rest, (_, last) = model.children().items()
-    return Sequential(dict(rest)) if isinstance(last, Softmax) and rest else model
+    *rest, (name, last) = model.children().items()
+    if isinstance(last, Softmax):
+        return Sequential(dict(rest)) if rest else model
+    inner = logit_layers(last) if isinstance(last, Sequential) else last
+    return model if inner is last else Sequential({**dict(rest), name: inner})
 
 
 def _prepared(images: np.ndarray, prepare: Prepare | None) -> np.ndarray:
@@ -278,12 +284,14 @@ def _as_many(name: str, made: np.ndarray, images: np.ndarray) -> np.ndarray:
 
 
 def _stopped(callbacks: Iterable[Callback], model: Sequential, history: History) -> bool:
-    try:
-        for callback in callbacks:
+    """Call all of them, also behind one that stops the training: a log should have its last epoch."""
+    stopped = False
+    for callback in callbacks:
+        try:
             callback(model, history)
-    except StopTraining:
-        return True
-    return False
+        except StopTraining:
+            stopped = True
+    return stopped
 
 
 def _validate(model: Sequential, x: np.ndarray, labels: np.ndarray, prepare: Prepare | None) -> Evaluation:
@@ -306,11 +314,21 @@ def _check_data(x: np.ndarray, labels: np.ndarray) -> None:
         )
 
 
-def _check_options(optimizer: object, loss: object, ema: object, validation: object, seed: object) -> None:
+def _checked_callbacks(callbacks: object) -> list[Callback]:
+    found: list[Any] = list(callbacks) if isinstance(callbacks, Iterable) else [None]
+    if not all(map(callable, found)):
+        refuse("callbacks", callbacks, "a list of functions, each called as callback(model, history)")
+    return found
+
+
+def _check_options(
+    optimizer: object, loss: object, ema: object, checkpoint: object, validation: object, seed: object
+) -> None:
     for name, value, kind in (
         ("optimizer", optimizer, Optimizer),
         ("loss", loss, SoftmaxCrossEntropy),
         ("ema", ema, ExponentialMovingAverage),
+        ("checkpoint", checkpoint, Checkpoint),
     ):
         if not isinstance(value, kind | None):
             refuse(name, value, f"an object of type {kind.__name__}, or None")

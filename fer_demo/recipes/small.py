@@ -1,8 +1,8 @@
 """For networks of so few weights that they cannot learn the training faces by heart, such as mini-Xception.
 
 Changed faces as in `modern`, but labels as they are, smaller batches and Adam, which takes such a network
-further in the same time. Made for `--teacher`: a larger network says more than smoothed labels do, and keeps
-even AlexNet from learning by heart without dropout.
+further in the same time. Made for `--teacher`: another network says more than smoothed labels do. AlexNet,
+which is slow to learn with dropout, does without, as in `default`: changed faces and a teacher replace it.
 """
 
 import tinycnn as tc

@@ -477,3 +477,17 @@ def test_a_header_that_lies_about_sizes_is_refused(tmp_path):
         file.write_bytes(length.to_bytes(8, "little") + header.encode())
         with pytest.raises(tc.FileFormatError, match="is damaged"):
             read_sealed(file)
+
+
+def test_a_name_is_no_pattern(tmp_path):
+    litter = tmp_path / ".run[1].ck.999.1.tmp"
+    others = tmp_path / ".run1.ck.999.1.tmp"
+    litter.touch(), others.touch()
+    tc.Checkpoint(tmp_path / "run[1].ck").remove()
+    assert not litter.exists()
+    assert others.exists()
+
+
+def test_every_is_a_number():
+    with pytest.raises(tc.ConfigError, match="every"):
+        tc.Checkpoint("run.ck", every="60")

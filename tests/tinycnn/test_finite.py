@@ -174,3 +174,15 @@ def test_no_class_is_counted_where_the_model_says_nan():
     x[3] = np.nan
     with pytest.raises(tc.NonFiniteError, match="the loss is not finite: look for NaN and infinity in x"):
         model.evaluate(x, labels)
+
+
+def test_a_generator_that_was_replaced_is_put_back_too():
+    model = tc.Sequential({"dropout": tc.Dropout(0.5, rng=0), "dense": tc.Dense(3, 2, rng=0)})
+    x, labels = np.ones((4, 3), np.float32), np.array([0, 1, 0, 1])
+    loss, optimizer = tc.SoftmaxCrossEntropy(), tc.SGD(0.1)
+    tc.train_step(model, x, labels, loss, optimizer)
+    model.children()["dropout"].rng = rng = np.random.default_rng(7)
+    before, x[0, 0] = rng.bit_generator.state, np.nan
+    with pytest.raises(tc.NonFiniteError):
+        tc.train_step(model, x, labels, loss, optimizer)
+    assert rng.bit_generator.state == before

@@ -124,3 +124,8 @@ def test_the_layer_is_left_as_it_was():
 def test_a_bias_before_batch_norm_has_no_gradient_and_that_is_right():
     model = tc.Sequential([tc.Dense(6, 5, rng=0), tc.BatchNorm(5)])
     assert tc.gradcheck(model, X, show=False).passed
+
+
+def test_some_direction_must_be_tried():
+    with pytest.raises(tc.ConfigError, match="directions"):
+        tc.gradcheck(tc.ReLU(), np.ones((1, 2)), directions=0)

@@ -114,3 +114,11 @@ def test_what_is_no_distribution_is_refused(row):
     labels = np.array([[0.5, 0.5], row])
     with pytest.raises(tc.ConfigError, match=r"labels at position 1 are \[.*\]: expected probabilities"):
         tc.SoftmaxCrossEntropy()(np.zeros((2, 2)), labels)
+
+
+@pytest.mark.parametrize("scale", [1e-50, 1.0, 1e39])
+def test_only_ratios_of_class_weights_matter(scale):
+    loss = tc.SoftmaxCrossEntropy(class_weights=[scale, 2 * scale])
+    value, gradient = loss(np.zeros((2, 2), np.float32), np.array([0, 1]))
+    assert value == pytest.approx(np.log(2))
+    assert gradient.any()

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from tinycnn.errors import ConfigError
+from tinycnn.optimizers import SGD
 from tinycnn.schedules import Constant, Cosine, OneCycle, ReduceOnPlateau, Schedule
 
 ALL: list[Schedule] = [
@@ -212,3 +214,23 @@ def test_plateau_agrees_with_pytorch() -> None:
         theirs.step(value)
         assert ours(0) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
     assert ours(0) == 1e-3
+
+
+def test_a_plateau_of_negative_numbers_is_one():
+    schedule = ReduceOnPlateau(0.1, patience=1)
+    for _ in range(4):
+        schedule.observe(-0.5)
+    assert schedule(0) == pytest.approx(0.05)
+
+
+def test_a_schedule_of_ones_own_may_have_any_fields():
+    @dataclasses.dataclass
+    class Steps(Schedule):
+        lr: float
+        at: tuple[int, ...]
+
+        def __call__(self, step):
+            return self.lr
+
+    assert Steps(np.float32(0.5), (3, 5)).config() == {"type": "Steps", "lr": 0.5, "at": (3, 5)}
+    SGD(Steps(0.5, (3, 5))).config()

@@ -46,8 +46,8 @@ def state_dict(model: Sequential, names: Names | None = None) -> dict[str, np.nd
             `module1.main.sep1.depthwise`.
 
     Raises:
-        ConfigError: a layer is of another kind, `names` has a layer that does not exist, or the model has a
-            `Flatten` and no `input_shape`.
+        ConfigError: a layer is of another kind, `names` has a layer that does not exist or gives two layers
+            one name, or the model has a `Flatten` and no `input_shape`.
 
     >>> model = Sequential({"conv": tc.Conv2D(1, 8, 3), "bn": tc.BatchNorm(8)})
     >>> state_dict(model, {"conv": "features.0"})["features.0.weight"].shape
@@ -157,7 +157,7 @@ class _Slot(NamedTuple):
 
 
 def _slots(model: Sequential, names: Names) -> Iterator[_Slot]:
-    maps, paths = flattened_maps(model), dict(model.walk())
+    maps, paths, taken = flattened_maps(model), dict(model.walk()), set[str]()
     if strangers := names.keys() - paths.keys():
         refuse("names", min(strangers), f"layers of the model, such as {list(paths)[1]!r}")
     for path, layer in paths.items():
@@ -166,7 +166,13 @@ def _slots(model: Sequential, names: Names) -> Iterator[_Slot]:
             raise ConfigError(f"{path!r} is a {type(layer).__name__}, whose order in PyTorch is unknown")
         for key, array in arrays.items():
             word = key if key == "bias" or key.startswith("running") else _WORDS[key]
-            yield _Slot(array, layer, key, f"{_renamed(path, names)}.{word}", maps.get(path))
+            name = f"{_renamed(path, names)}.{word}"
+            if name in taken:
+                raise ConfigError(
+                    f"two layers would be {name!r} there: give each a module of its own in `names`"
+                )
+            taken.add(name)
+            yield _Slot(array, layer, key, name, maps.get(path))
 
 
 def _renamed(path: str, names: Names) -> str:

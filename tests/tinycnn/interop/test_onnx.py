@@ -327,3 +327,9 @@ def test_a_missing_file_or_package_is_named(tmp_path, monkeypatch):
     for call in (tc.import_onnx, lambda path: tc.export_onnx(mini_xception(), path)):
         with pytest.raises(tc.MissingPackageError, match=r"onnx, .*: pip install 'tinycnn\[interop\]'"):
             call(tmp_path / "m.onnx")
+
+
+def test_images_of_two_axes_are_refused(tmp_path):
+    model = tc.Sequential([tc.Flatten(), tc.Dense(15, 2, rng=0)], input_shape=(5, 3))
+    with pytest.raises(tc.ConfigError, match="input_shape is"):
+        tc.export_onnx(model, tmp_path / "m.onnx")

@@ -180,3 +180,9 @@ def test_halves_are_read_and_doubles_are_kept(tmp_path):
     np.testing.assert_array_equal(model.params["a.kernel"], arrays["a.weight"].T.astype(float))
     interop.save(model, tmp_path / "double")
     assert load_file(tmp_path / "double")["a.weight"].dtype == np.float64
+
+
+def test_two_layers_of_one_name_there():
+    model = tc.Sequential({"a": tc.Dense(3, 3, rng=0), "b": tc.Dense(3, 3, rng=1)})
+    with pytest.raises(tc.ConfigError, match=r"two layers would be 'f\.0\.weight'"):
+        interop.state_dict(model, {"a": "f.0", "b": "f.0"})

@@ -39,8 +39,8 @@ def export(model: Sequential, path: str | os.PathLike, **metadata: Any) -> None:
             written as JSON under its name into the file's metadata.
 
     Raises:
-        ConfigError: the model has no `input_shape`, a layer that there is no operator for, or weights that
-            are not finite or not float32; or metadata are not what JSON can hold.
+        ConfigError: the model has no `input_shape` or one of two axes, a layer that there is no operator for,
+            or weights that are not finite or not float32; or metadata are not what JSON can hold.
         MissingPackageError: onnx is not installed.
         OSError: the file cannot be written.
 
@@ -54,6 +54,10 @@ def export(model: Sequential, path: str | os.PathLike, **metadata: Any) -> None:
         raise ConfigError(f"model is a {type(model).__name__}: expected a tinycnn.Sequential")
     if model.input_shape is None:
         raise ConfigError("the input's shape is unknown: use tinycnn.Sequential(layers, input_shape=...)")
+    if len(model.input_shape) not in (1, 3):
+        raise ConfigError(
+            f"input_shape is {model.input_shape}: only (H, W, C) and (features,) can be exported"
+        )
     written = _Writer(onnx, model).finished()
     try:
         texts = {name: json.dumps(value) for name, value in metadata.items()}

@@ -212,7 +212,8 @@ class _Team:
             serve(self.mailbox, jobs, member, PATIENCE)
             with self._bell:
                 self._sleepers += 1
-                if self.mailbox[WANTED] == jobs:  # `post` changes it before it looks for sleepers
+                # `post` and `call` change these before they look for sleepers.
+                if self.mailbox[WANTED] == jobs and self._held is None:
                     self._bell.wait()
                 self._sleepers -= 1
             if self.mailbox[WANTED] == jobs:  # a compiled call
