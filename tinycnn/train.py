@@ -83,7 +83,9 @@ def fit(
         keep_best: with validation data, end with the weights of the epoch with the lowest validation loss.
             Then that data has chosen the weights and no longer gives an unbiased score: use False for
             cross-validation.
-        callbacks: each is called as ``callback(model, history)`` after every epoch.
+        callbacks: each is called as ``callback(model, history)`` after every epoch. What it keeps of the
+            model's gradients it must copy: a later step writes over them, as over all that a loss or a layer
+            of one's own sees within a step.
         checkpoint: a file to go on from if it exists, and to write from time to time; see `Checkpoint`.
             The end is the same to the bit, however often the training was cut short. What callbacks,
             `prepare` and `augment` remember for themselves is not in it.
