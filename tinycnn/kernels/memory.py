@@ -3,8 +3,8 @@
 A training step makes the same arrays over and over. Asking the system for them anew costs a page fault
 for every 4 KiB, more than many a kernel's arithmetic. So `tinycnn.train.fit` runs each step inside one
 `Arena`: the first step fills it, and the compiled kernels of later steps take the same buffers in the same
-order. So what a loss, a layer or a callback of the user's sees of a step must be copied to be kept. Outside of
-it every call gives arrays of its own, and nothing is ever overwritten behind a user's back.
+order. So what a loss, a layer or a callback of the user's sees of a step must be copied to be kept. Outside
+of it every call gives arrays of its own, and nothing is ever overwritten behind a user's back.
 
 What is needed only while a kernel runs comes from `scratch`, which each thread keeps for itself.
 """
