@@ -107,7 +107,8 @@ def was_trained_on(info: Mapping[str, Any], faces: Dataset) -> bool:
     training = info.get("training")
     if not isinstance(training, dict):
         return False
-    if faces.usage is not None and training.get("validation") in USAGES[1:]:
+    held_out = training.get("validation", training.get("held_out"))  # of `train`, of `ablation` and `paper`
+    if faces.usage is not None and held_out in USAGES[1:]:
         return USAGES[0] in faces.usage or faces.sha256 == training.get("extra")
     return faces.sha256 in (training.get("data"), training.get("extra"))
 

@@ -87,8 +87,10 @@ def main(
         if screen is not None:
             stack.callback(screen.close)
         detector = EmotionDetector(weights, live_detector(faces), unsure)
+        recorder = (
+            None if save is None else Recorder(save, opened.rate)
+        )  # looks at its name before `Log` writes
         log = None if csv is None else stack.enter_context(Log(csv))
-        recorder = None if save is None else Recorder(save, opened.rate)
         compiling = Thread(target=detector.classifier, args=[np.zeros((1, 48, 48, 1), np.uint8)])
         if screen is not None:
             compiling.start()

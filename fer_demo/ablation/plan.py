@@ -93,12 +93,15 @@ def run(
         results.update(summarise(dataset.labels, indices[1], chosen, finished))
         report.write_results(results, out / "ablation.json")
 
+    parts = list(_trainings(dataset, plan, chosen, out / "runs", extra, checkpoint_every))
+    for *_, belongs_to, files, _ in parts:
+        files.read(belongs_to)  # what is refused must not cost an earlier run's results
     write()
     trainings = plan.seeds * len(chosen)
     with Display(console, trainings, plan.epochs * len(indices[0])) as display:
-        for variant, seed, result in _train(
-            dataset, indices, plan, chosen, out / "runs", display, extra, checkpoint_every
-        ):
+        for variant, trial, belongs_to, files, more in parts:
+            seed, progress = trial.seed, display.watch(f"{variant.says}  seed {trial.seed}")
+            result = run_trial(trial, dataset, indices, belongs_to, files, more, progress)
             finished[variant.name][seed] = result
             write()
             display.finished(
@@ -110,17 +113,15 @@ def run(
     return results
 
 
-def _train(
+def _trainings(
     dataset: Dataset,
-    indices: tuple[np.ndarray, np.ndarray],
     plan: Plan,
     chosen: list[Variant],
     folder: Path,
-    display: Display,
     extra: Dataset | None,
     checkpoint_every: float,
-) -> Iterator[tuple[Variant, int, FoldResult]]:
-    """Give every variant's result, seed after seed, so that a run cut short has whole comparisons."""
+) -> Iterator[tuple[Variant, Trial, dict[str, Any], FoldFiles, Dataset | None]]:
+    """Give every training, seed after seed, so that a run cut short has whole comparisons."""
     for seed in range(plan.seeds):
         for variant in chosen:
             trial = Trial(plan.model, variant.recipe, plan.epochs, plan.batch_size, seed)
@@ -133,8 +134,7 @@ def _train(
                 "backend": tc.backend_name(),
             }
             files = FoldFiles(folder, f"{plan.model}-{variant.name}", seed, checkpoint_every)
-            progress = display.watch(f"{variant.says}  seed {seed}")
-            yield variant, seed, run_trial(trial, dataset, indices, belongs_to, files, more, progress)
+            yield variant, trial, belongs_to, files, more
 
 
 def summarise(

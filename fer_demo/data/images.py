@@ -74,13 +74,15 @@ def write_image(path: Path, image: np.ndarray) -> None:
     """Write a picture, uint8 (H, W) or (H, W, 3), in the format that the name's ending says.
 
     Raises:
-        DataError: OpenCV knows no such format.
+        DataError: OpenCV knows no such format, or it has no room for so large a picture.
         OSError: the file cannot be written.
     """
     try:
-        _, content = cv2.imencode(path.suffix, image)
+        done, content = cv2.imencode(path.suffix, image)
     except cv2.error as error:
         raise DataError(f"{path}: expected a name that ends in .png, .jpg or another format") from error
+    if not done:
+        raise DataError(f"{path}: no such file can be of {image.shape[1]}x{image.shape[0]} pixels; use .png")
     try:
         content.tofile(path)  # not cv2.imwrite, which cannot open every name on Windows
     except OSError as error:

@@ -84,6 +84,7 @@ def main(
     path = out / "search.json"
     with own_folder(out):
         search = Search(plan, out, checkpoint_every)
+        search.split(dataset)  # what is refused must not cost an earlier search
         take_over(path, resume, cli.resuming("fer_demo.search"), **KIND)
         if not resume:
             search.forget()

@@ -77,6 +77,17 @@ class Search:
         for path in self._out.glob("trial-*.checkpoint*"):
             path.unlink()
 
+    def split(self, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+        """Return which faces are trained on and which are held out, as indices.
+
+        Raises:
+            ConfigError: nothing would be held out.
+        """
+        indices = hold_out(dataset, self._plan.validation, seed=0)
+        if not len(indices[1]):
+            raise tc.ConfigError(f"validation={self._plan.validation!r}: expected some faces to score on")
+        return indices
+
     def run(self, dataset: Dataset, console: Console) -> report.Results:
         """Train all trials that are still missing; write `search.json` as it grows, and return it.
 
@@ -88,9 +99,7 @@ class Search:
             ConfigError: nothing would be held out, or the folder's search is one of other options.
             FileFormatError: `study.db` is damaged.
         """
-        plan, indices = self._plan, hold_out(dataset, self._plan.validation, seed=0)
-        if not len(indices[1]):
-            raise tc.ConfigError(f"validation={plan.validation!r}: expected some faces to score on")
+        plan, indices = self._plan, self.split(dataset)
         study = self._open(dataset)
         results: report.Results = {
             "finished": False,

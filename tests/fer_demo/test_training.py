@@ -7,7 +7,7 @@ import pytest
 
 from fer_demo.data.faces import synthetic_faces
 from fer_demo.errors import DataError
-from fer_demo.training import hold_out
+from fer_demo.training import hold_out, was_trained_on
 from tinycnn.errors import ConfigError
 
 FACES = synthetic_faces(70)
@@ -53,3 +53,12 @@ def test_a_usage_needs_faces_to_train_on_and_to_score(usage):
 def test_anything_else_is_refused(validation):
     with pytest.raises(ConfigError, match="or one of PublicTest, PrivateTest"):
         hold_out(FACES, validation, seed=0)
+
+
+@pytest.mark.parametrize("key", ["validation", "held_out"])
+def test_a_model_knows_what_was_not_held_out(key):
+    """`train` and `cv` write one key into their files, `ablation` and `paper` the other."""
+    marked = replace(FACES, usage=np.array(["Training"] * 40 + ["PublicTest"] * 30))
+    info = {"training": {"data": marked.sha256, key: "PublicTest"}}
+    assert was_trained_on(info, marked.subset(np.arange(40)))
+    assert not was_trained_on(info, marked.subset(np.arange(40, 70)))

@@ -94,3 +94,12 @@ def test_extra_faces_must_be_given(run_command):
     code, _, error = run_command(ablation, "--only", "extra")
     assert code == 2
     assert "--only extra: expected --extra FILE too" in error
+
+
+def test_a_refused_run_leaves_the_results_as_they_were(call):
+    assert call("--out", "out", "--seeds", "1")[0] == 0
+    before = Path("out/ablation.json").read_bytes()
+    code, _, error = call("--out", "out", "--seeds", "1", "--epochs", "2")
+    assert code == 2
+    assert "epochs was 1, is 2" in error
+    assert Path("out/ablation.json").read_bytes() == before

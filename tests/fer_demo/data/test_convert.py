@@ -10,7 +10,7 @@ from PIL import Image
 from fer_demo.data import load
 from fer_demo.data.convert import Choice, convert, write_csv
 from fer_demo.data.faces import draw_face
-from fer_demo.data.images import cut_face, square_around
+from fer_demo.data.images import cut_face, square_around, write_image
 from fer_demo.data.sources import Picture
 from fer_demo.detection.cascades import largest_face
 from fer_demo.errors import DataError
@@ -239,3 +239,8 @@ def test_what_is_written_is_read_again(tmp_path, monkeypatch, name):
     assert set(dataset.usage) == {"Training"}
     write_csv(tmp_path / "again.csv.gz", images, labels)
     assert not name.endswith("gz") or (tmp_path / "again.csv.gz").read_bytes() == content
+
+
+def test_a_picture_too_large_for_its_format(tmp_path):
+    with pytest.raises(DataError, match=r"wide\.jpg: no such file can be of 66000x2 pixels"):
+        write_image(tmp_path / "wide.jpg", np.zeros((2, 66000), np.uint8))

@@ -154,3 +154,12 @@ def test_a_choice_becomes_a_network_and_a_recipe():
 def test_in_the_middle_of_the_space_is_the_network_as_it_is(name):
     network = Choice(name, "default", rate=1.0, batch_size=32, depth=0, width=1.0).network
     assert MODELS[name](**network).summary() == MODELS[name]().summary()
+
+
+def test_a_refused_search_leaves_an_earlier_one_as_it_was(call):
+    assert call("--epochs", "1", "--trials", "1", "--out", "out")[0] == 0
+    before = {path: path.read_bytes() for path in Path("out").iterdir() if path.is_file()}
+    code, _, error = call("--epochs", "1", "--trials", "1", "--out", "out", "--validation", "Publictest")
+    assert code == 2
+    assert "Publictest" in error
+    assert {path: path.read_bytes() for path in before} == before
