@@ -28,7 +28,7 @@ PATIENCE = 60  # seconds, for machines that do much else
 @njit(**OPTIONS)  # `compiled` would keep it in a cache that knows nothing of changes in this file
 def meet(x, y, members, looks, memory, queue, mailbox):
     arguments = (x, y, members, looks, memory, queue)
-    together(meet_part, arguments, queue[team.MEMBERS] > 1, mailbox)
+    together(meet_part, arguments, mailbox)
 
 
 @part

@@ -10,7 +10,7 @@ from tinycnn.kernels.jit import image as in_cache
 from tinycnn.kernels.jit.compile import compiled, part
 from tinycnn.kernels.jit.fused_sizes import period
 from tinycnn.kernels.jit.pool_image import max_pool_image
-from tinycnn.kernels.jit.team import CHUNKS, MEMBERS, claim, own, share_call
+from tinycnn.kernels.jit.team import CHUNKS, claim, own, share_call
 from tinycnn.kernels.jit.together import together
 from tinycnn.kernels.memory import empty
 from tinycnn.kernels.padding import Pad, Pair, output_size
@@ -59,7 +59,7 @@ def finished(x: Deferred, other: Input | None = None) -> np.ndarray:
 @compiled
 def _finish(x, other, add, y, n, h, w, c, every, memory, queue, mailbox):
     arguments = (x, other, add, y, n, h, w, c, every, memory, queue)
-    together(_finish_part, arguments, queue[MEMBERS] > 1, mailbox)
+    together(_finish_part, arguments, mailbox)
 
 
 @part
@@ -113,7 +113,7 @@ def _add_up(sums, total):
 @compiled
 def _gradient(x, relu, dy, g, sums, n, h, w, c, every, memory, queue, mailbox):
     arguments = (x, relu, dy, g, sums, n, h, w, c, every, memory, queue)
-    together(_gradient_part, arguments, queue[MEMBERS] > 1, mailbox)
+    together(_gradient_part, arguments, mailbox)
 
 
 @part
@@ -154,7 +154,7 @@ def deferred_max_pool2d(x: Deferred, window: Pair, stride: Pair, pad: Pad) -> tu
 @compiled
 def _max_pool(x, scale, shift, z, winner, geometry, n, memory, queue, mailbox):
     arguments = (x, scale, shift, z, winner, geometry, n, memory, queue)
-    together(_max_pool_part, arguments, queue[MEMBERS] > 1, mailbox)
+    together(_max_pool_part, arguments, mailbox)
 
 
 @part

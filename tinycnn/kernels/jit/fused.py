@@ -15,7 +15,7 @@ from tinycnn.kernels.jit.deferred import Source
 from tinycnn.kernels.jit.depthwise_image import depthwise
 from tinycnn.kernels.jit.fused_sizes import geometry, layout
 from tinycnn.kernels.jit.product import product
-from tinycnn.kernels.jit.team import CHUNKS, MEMBERS, claim, own, share_call
+from tinycnn.kernels.jit.team import CHUNKS, claim, own, share_call
 from tinycnn.kernels.jit.together import together
 from tinycnn.kernels.memory import empty
 from tinycnn.kernels.padding import Pad, Pair
@@ -66,7 +66,7 @@ def _statistics(means, squares, count, mean, var):
 @compiled
 def _forward(x, g, at, taps, kernel, z, means, squares, n, memory, queue, mailbox):
     arguments = (x, g, at, taps, kernel, z, means, squares, n, memory, queue)
-    together(_forward_part, arguments, queue[MEMBERS] > 1, mailbox)
+    together(_forward_part, arguments, mailbox)
 
 
 @part

@@ -13,7 +13,7 @@ from tinycnn.kernels.jit.depthwise_image import add_taps_gradient, depthwise
 from tinycnn.kernels.jit.fused import bring_input
 from tinycnn.kernels.jit.fused_sizes import geometry, layout
 from tinycnn.kernels.jit.product import product
-from tinycnn.kernels.jit.team import CHUNKS, MEMBERS, claim, own, share_call
+from tinycnn.kernels.jit.team import CHUNKS, claim, own, share_call
 from tinycnn.kernels.jit.together import together
 from tinycnn.kernels.memory import empty
 from tinycnn.kernels.padding import Pad, Pair
@@ -105,7 +105,7 @@ def _backward(
     arguments = (
         x, y, g, at, taps, turned_taps, turned, extra, dx, sums, sums_of_chunks, n, wanted, memory, queue,
     )  # fmt: skip
-    together(_backward_part, arguments, queue[MEMBERS] > 1, mailbox)
+    together(_backward_part, arguments, mailbox)
 
 
 @part

@@ -16,7 +16,7 @@ from tinycnn.kernels.jit.atomic import add, load_now
 from tinycnn.kernels.jit.compile import compiled, part
 from tinycnn.kernels.jit.inference_layout import SLACK, layout_of
 from tinycnn.kernels.jit.inference_steps import pieces, run_piece
-from tinycnn.kernels.jit.team import CHUNKS, DONE, MEMBERS, is_first, its_turn, own, share_call, take
+from tinycnn.kernels.jit.team import CHUNKS, DONE, is_first, its_turn, own, share_call, take
 from tinycnn.kernels.jit.together import together
 from tinycnn.kernels.memory import scratch
 from tinycnn.kernels.steps import Step, run_steps
@@ -68,7 +68,7 @@ def _one_by_one(steps: Sequence[Step], x: np.ndarray) -> np.ndarray:
 @compiled
 def _run(x, y, program, weights, common, n, length, size, memory, queue, mailbox):
     arguments = (x, y, program, weights, common, n, length, size, memory, queue)
-    together(_run_part, arguments, queue[MEMBERS] > 1, mailbox)
+    together(_run_part, arguments, mailbox)
 
 
 @part

@@ -8,7 +8,7 @@ import numpy as np
 from tinycnn.kernels.integer import IntegerStep, Run
 from tinycnn.kernels.jit.compile import compiled, part
 from tinycnn.kernels.jit.integer_steps import ADD, CONV, DEPTHWISE, LANES, MEAN, POOL, SAME, STEP, run_step
-from tinycnn.kernels.jit.team import CHUNKS, MEMBERS, own, share_call, take
+from tinycnn.kernels.jit.team import CHUNKS, own, share_call, take
 from tinycnn.kernels.jit.together import together
 from tinycnn.kernels.memory import CACHE_LINE
 
@@ -125,7 +125,7 @@ def _room(size: int) -> int:
 @compiled
 def _run(x, y, program, weights, numbers, n, values_size, padded_size, sums_size, memory, queue, mailbox):
     arguments = (x, y, program, weights, numbers, n, values_size, padded_size, sums_size, memory, queue)
-    together(_run_part, arguments, queue[MEMBERS] > 1, mailbox)
+    together(_run_part, arguments, mailbox)
 
 
 @part

@@ -16,7 +16,7 @@ import numpy as np
 
 from tinycnn.kernels.jit.atomic import add, load_now
 from tinycnn.kernels.jit.compile import compiled, part, section
-from tinycnn.kernels.jit.together import FAILED, INSIDE, MAILBOX, OPEN, PATIENCE, WANTED, serve
+from tinycnn.kernels.jit.together import FAILED, HELPERS, INSIDE, MAILBOX, OPEN, PATIENCE, WANTED, serve
 from tinycnn.kernels.memory import CACHE_LINE, scratch
 from tinycnn.kernels.threads import chunk_count, get_threads, single_threaded_blas
 
@@ -170,6 +170,7 @@ class _Team:
         self.busy = threading.Lock()
         self.job: _Job | None = None
         self.mailbox = np.zeros(MAILBOX, np.int64)
+        self.mailbox[HELPERS] = helpers
         self._held: Any = None  # a call's arguments: they stay if it is interrupted, for helpers inside
         self._bell = threading.Condition()
         self._sleepers = 0

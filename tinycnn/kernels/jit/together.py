@@ -22,14 +22,14 @@ PATIENCE = 2_000_000
 
 #: Places in a mailbox, those that different threads write a cache line apart: the number of the last call,
 #: which of them may still be joined, the helpers that are inside, whether one failed there, how often Python
-#: wanted the helpers back; the address of a function, and its arguments.
-CALL, OPEN, INSIDE, FAILED, WANTED, FUNCTION, ARGUMENTS = 0, 8, 16, 17, 24, 32, 40
+#: wanted the helpers back, how many there are; the address of a function, and its arguments.
+CALL, OPEN, INSIDE, FAILED, WANTED, HELPERS, FUNCTION, ARGUMENTS = 0, 8, 16, 17, 24, 25, 32, 40
 #: Elements of a mailbox, all int64.
 MAILBOX = 1 << 10
 
 
 @section
-def together(function, arguments, helped, mailbox):
+def together(function, arguments, mailbox):
     """Call ``function(*arguments, member)`` here, as member 0, and in every helper that comes in time.
 
     Returns when no helper is inside any more, or when patience is lost: then the caller must wait until
@@ -38,9 +38,9 @@ def together(function, arguments, helped, mailbox):
     Args:
         function: a `part` that returns nothing; it finds out by itself what is left to be done.
         arguments: a tuple.
-        helped: whether anybody else may come.
-        mailbox: of the helpers.
+        mailbox: of the helpers; one without any is only looked at.
     """
+    helped = mailbox[HELPERS] > 0
     if helped:
         _write(function, arguments, mailbox)
         call = mailbox[CALL] + 1
