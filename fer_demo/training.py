@@ -85,6 +85,19 @@ def hold_out(
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
+def hold_out_some(dataset: Dataset, validation: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `hold_out` does with seed 0, for a run that is nothing without faces to score on.
+
+    Raises:
+        ConfigError: nothing would be held out, or as in `hold_out`.
+        DataError: as in `hold_out`.
+    """
+    indices = hold_out(dataset, validation, seed=0)
+    if not len(indices[1]):
+        raise tc.ConfigError(f"validation={validation!r}: expected some faces to score on")
+    return indices
+
+
 def part_to_score(dataset: Dataset, *usages: str) -> str:
     """Return what `hold_out` shall hold out by default: the first of the usages that the data set has.
 

@@ -87,9 +87,8 @@ def main(
         if screen is not None:
             stack.callback(screen.close)
         detector = EmotionDetector(weights, live_detector(faces), unsure)
-        recorder = (
-            None if save is None else Recorder(save, opened.rate)
-        )  # looks at its name before `Log` writes
+        # The recorder first: it looks at its name before `Log` writes.
+        recorder = None if save is None else Recorder(save, opened.rate)
         log = None if csv is None else stack.enter_context(Log(csv))
         compiling = Thread(target=detector.classifier, args=[np.zeros((1, 48, 48, 1), np.uint8)])
         if screen is not None:

@@ -16,7 +16,7 @@ from fer_demo.display import Display
 from fer_demo.fold_files import FoldFiles
 from fer_demo.metrics import over_seeds
 from fer_demo.recipes import Recipe
-from fer_demo.training import describe_data, hold_out
+from fer_demo.training import describe_data, hold_out_some
 from fer_demo.trial import FoldResult, Trial, run_trial
 
 #: How many faces of disgust are shown: the first ones that are held out, whatever their probabilities.
@@ -76,9 +76,7 @@ def run(
     Raises:
         ConfigError: nothing would be held out, or a training in the folder is one of other options.
     """
-    indices = hold_out(dataset, plan.validation, seed=0)
-    if not len(indices[1]):
-        raise tc.ConfigError(f"validation={plan.validation!r}: expected some faces to score on")
+    indices = hold_out_some(dataset, plan.validation)
     chosen = variants(plan.recipe, plan.changes, extra is not None)
     results: report.Results = {
         "finished": False,

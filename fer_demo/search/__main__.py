@@ -14,7 +14,7 @@ from fer_demo.record import take_over
 from fer_demo.report.search import KIND, print_search, save_picture
 from fer_demo.search.space import FAMILIES
 from fer_demo.search.study import Plan, Search
-from fer_demo.training import part_to_score
+from fer_demo.training import hold_out_some, part_to_score
 
 EXAMPLES = """
 Examples:
@@ -81,15 +81,15 @@ def main(
         seed,
         validation or part_to_score(dataset, "PublicTest"),
     )
+    indices = hold_out_some(dataset, plan.validation)  # what is refused must not cost an earlier search
     path = out / "search.json"
     with own_folder(out):
         search = Search(plan, out, checkpoint_every)
-        search.split(dataset)  # what is refused must not cost an earlier search
         take_over(path, resume, cli.resuming("fer_demo.search"), **KIND)
         if not resume:
             search.forget()
         try:
-            results = search.run(dataset, console)
+            results = search.run(dataset, indices, console)
         except KeyboardInterrupt:
             print_search(report.read_results(path, **KIND), console)
             raise

@@ -14,7 +14,7 @@ from fer_demo.data import Dataset
 from fer_demo.display import Display
 from fer_demo.recipes import RECIPES
 from fer_demo.search.space import Choice, choose
-from fer_demo.training import describe_data, hold_out, save_model, train_model
+from fer_demo.training import describe_data, save_model, train_model
 from tinycnn.optional import optional
 from tinycnn.sealed import check_belongs
 from tinycnn.summary import rows
@@ -77,29 +77,21 @@ class Search:
         for path in self._out.glob("trial-*.checkpoint*"):
             path.unlink()
 
-    def split(self, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-        """Return which faces are trained on and which are held out, as indices.
-
-        Raises:
-            ConfigError: nothing would be held out.
-        """
-        indices = hold_out(dataset, self._plan.validation, seed=0)
-        if not len(indices[1]):
-            raise tc.ConfigError(f"validation={self._plan.validation!r}: expected some faces to score on")
-        return indices
-
-    def run(self, dataset: Dataset, console: Console) -> report.Results:
+    def run(
+        self, dataset: Dataset, indices: tuple[np.ndarray, np.ndarray], console: Console
+    ) -> report.Results:
         """Train all trials that are still missing; write `search.json` as it grows, and return it.
 
         Args:
             dataset: N faces.
+            indices: those to train on, and those to score on.
             console: where to show progress.
 
         Raises:
-            ConfigError: nothing would be held out, or the folder's search is one of other options.
+            ConfigError: the folder's search is one of other options.
             FileFormatError: `study.db` is damaged.
         """
-        plan, indices = self._plan, self.split(dataset)
+        plan = self._plan
         study = self._open(dataset)
         results: report.Results = {
             "finished": False,
