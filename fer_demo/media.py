@@ -76,7 +76,7 @@ def analyse(detector: EmotionDetector, path: Path, watch: Watch = lambda *_: Non
     Args:
         detector: finds it.
         path: a file.
-        watch: called with each picture before its result is yielded.
+        watch: called with each picture after its result was yielded, which its failure cannot undo.
 
     Raises:
         DataError: it cannot be read; of a video that is cut short, all that is left was yielded before.
@@ -85,12 +85,12 @@ def analyse(detector: EmotionDetector, path: Path, watch: Watch = lambda *_: Non
     if not is_video(path):
         picture = as_picture(path)
         result = Result(name, None, None, detector.faces(picture))
-        watch(picture, result, 0.0)
         yield result
+        watch(picture, result, 0.0)
         return
     with open_video(path) as video:
         for frame in video:
             seconds = round(frame.seconds, 3)
             result = Result(name, frame.index, seconds, detector.faces(frame.image))
-            watch(frame.image, result, video.rate)
             yield result
+            watch(frame.image, result, video.rate)

@@ -36,7 +36,7 @@ Examples:
 
   python -m fer_demo.predict talk.mp4 --json-lines talk.jsonl
 
-Exit code 1: damaged files, listed at the end; 2: nothing could be done.
+Exit code 1: some files not read or copied, as listed; 2: a wrong command.
 """
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -65,7 +65,8 @@ def main(
     from rich.console import Console
     from rich.progress import Progress
 
-    from fer_demo.detection.choose import face_detector
+    from fer_demo.classifier import weights_path
+    from fer_demo.detection.choose import detector_file, face_detector
     from fer_demo.detector import EmotionDetector
     from fer_demo.errors import DataError, DeviceError
     from fer_demo.live.annotate import Annotator
@@ -73,7 +74,9 @@ def main(
 
     console = Console(soft_wrap=True, markup=False, highlight=False, emoji=False)
     files, summaries, faults = find_media(paths), list[Summary](), list[str]()
-    cli.check_outputs({"--json-lines": json_lines, "--csv": csv}, [*files, weights, faces])
+    cli.check_outputs(
+        {"--json-lines": json_lines, "--csv": csv}, [*files, weights_path(weights), detector_file(faces)]
+    )
     cli.check_outputs({"--annotate": annotate}, paths)  # whose folders the next run would find it in
     detector = EmotionDetector(weights, face_detector(faces, SEARCHED), unsure)
     annotator = Annotator(annotate, paths)

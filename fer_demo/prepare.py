@@ -147,6 +147,7 @@ def _report_faults(faults: list[Fault], out: Path) -> None:
     lines = [display_name(f"{place}: {reason}") for place, reason in faults]
     path = out.with_name(f"{out.name}.damaged.txt")
     cli.warn_of("damaged or missing, skipped", lines, f"all of them: {path}")
+    path.unlink(missing_ok=True)  # an earlier run's
     if len(lines) > cli.MAX_SHOWN:
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 

@@ -105,7 +105,9 @@ def main(
             f"{checkpoint.path} holds an unfinished training. To go on with it: "
             f"{cli.resuming('fer_demo.train')}. To start over, delete it or choose another --out"
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
+    for path in (out, log):
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
     logs: list[Callback] = [] if log is None else [log_to(log)]
     metrics = _train(dataset, more, options, teaching, out, checkpoint, logs, console)
     console.print("  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))

@@ -52,7 +52,8 @@ def hold_out(
         keep_copies_together: all of them held out, or none; see `fer_demo.data.duplicates`.
 
     Raises:
-        ConfigError: `validation` is neither, or copies cannot be kept together since it is a usage.
+        ConfigError: `validation` is neither, or a share of no face, or copies cannot be kept together since
+            it is a usage.
         DataError: the faces are not marked, or none is marked so.
     """
     if validation in USAGES[1:]:
@@ -80,7 +81,9 @@ def hold_out(
         members = np.flatnonzero(dataset.labels == label)
         count = min(round(share * len(members)), len(members) - 1)
         held_out[rng.permutation(members)[:count]] = True
-    if keep_copies_together and held_out.any():
+    if share and not held_out.any():
+        refuse("validation", validation, f"a share of these {len(dataset)} faces that is one face at least")
+    if keep_copies_together and share:
         held_out = keep_together(held_out.astype(int), dataset.groups) == 1
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 

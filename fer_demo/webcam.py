@@ -69,7 +69,11 @@ def main(
     if list_cameras:
         _list_cameras()
         return
-    cli.check_outputs({"--save": save, "--csv": csv}, [source, weights, faces])
+    from fer_demo.classifier import weights_path
+    from fer_demo.detection.choose import detector_file
+
+    inputs: list[str | Path | None] = [source, weights_path(weights), detector_file(faces)]
+    cli.check_outputs({"--save": save, "--csv": csv}, inputs)
     import cv2
     import numpy as np
 

@@ -100,11 +100,13 @@ def run(
         for variant, trial, belongs_to, files, more in parts:
             seed, progress = trial.seed, display.watch(f"{variant.says}  seed {trial.seed}")
             result = run_trial(trial, dataset, indices, belongs_to, files, more, progress)
+            recall = float(result.metrics.recall[_DISGUST])
+            shown = "unknown, no such face is held out" if np.isnan(recall) else f"{recall:.3f}"
             finished[variant.name][seed] = result
             write()
             display.finished(
                 f"{variant.says}  seed {seed}  accuracy {result.metrics.accuracy:.4f}  "
-                f"disgust recall {result.metrics.recall[_DISGUST]:.3f}  {result.seconds:.1f} s"
+                f"disgust recall {shown}  {result.seconds:.1f} s"
             )
     results["finished"] = True
     write()

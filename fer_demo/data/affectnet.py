@@ -134,6 +134,8 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             raise DataError(f"line 1 lacks {', '.join(missing)}; use AffectNet's training.csv")
         columns = {name: names.index(name) for name in needed}
         for number, line in enumerate(read_lines(stream, 2), 2):
+            if line.isspace():
+                continue
             cells = _cells(line)
             cells += [""] * (len(names) - len(cells))
             yield number, {name: cells[column] for name, column in columns.items()}

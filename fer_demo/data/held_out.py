@@ -55,7 +55,7 @@ def load_held_out(
         return HeldOut(dataset if part == ALL else dataset.part(part), part, {}, [])
     pictures, faults = list_folders(source, None if part == ALL else part)
     if not pictures:
-        raise DataError(f"{source}: there is no folder of the part {part}; leave out --part, or name another")
+        raise DataError(f"{source}: there is no folder of the part {part}; name another, or --part all")
     total = len(pictures)
     converted = convert(pictures, Choice(detect=detect, min_size=1), lambda: on_picture(total))
     images, labels = converted.images, converted.labels

@@ -73,8 +73,11 @@ def parse_row(text: bytes) -> np.ndarray:
     tokens = text.split()
     if len(tokens) != PIXELS:
         raise BrokenRow(f"found {len(tokens)} pixel values, expected {PIXELS} ({IMAGE_SIZE} x {IMAGE_SIZE})")
-    for position, token in enumerate(tokens, 1):
-        if not token.isdigit() or len(token.lstrip(b"0")) > 3 or int(token) > 255:
+    values = np.zeros(PIXELS, np.uint8)
+    for position, token in enumerate(tokens):
+        digits = token.lstrip(b"0") or b"0"  # Python takes no number of thousands of digits, even of zeros
+        if not token.isdigit() or len(digits) > 3 or int(digits) > 255:
             found = token[:20].decode(errors="replace")
-            raise BrokenRow(f"pixel {position} is {found!r}, expected a whole number from 0 to 255")
-    return np.array(tokens).astype(np.uint8)
+            raise BrokenRow(f"pixel {position + 1} is {found!r}, expected a whole number from 0 to 255")
+        values[position] = int(digits)
+    return values

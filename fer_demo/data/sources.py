@@ -80,6 +80,8 @@ def list_ckplus(source: Path) -> Listing:
     with naming(source), open_text(source) as stream:
         columns = parse_header(read_header(stream))
         for number, line in enumerate(read_lines(stream, 2), 2):
+            if line.isspace():
+                continue
             place = f"{source}: line {number}"
             try:
                 row = split_row(line, columns, _CKPLUS)
@@ -112,7 +114,7 @@ def list_rafdb(source: Path) -> Listing:
         for number, line in enumerate(read_lines(stream), 1):
             if line.isspace():
                 continue
-            *names, code = line.decode(errors="replace").split()
+            *names, code = line.decode("utf-8-sig", errors="replace").split()
             name = " ".join(names)
             if code not in _RAFDB or Path(name).name != name or not name:
                 fault = (

@@ -7,6 +7,11 @@ from fer_demo.detection.cascades import CASCADES, CascadeDetector
 from tinycnn.checks import refuse
 
 
+def detector_file(name: str) -> Path | None:
+    """Return the file that a detector's name stands for, or None for one that comes with OpenCV."""
+    return None if name in CASCADES else Path(name)
+
+
 def face_detector(name: str, longest_side: int, min_size: float = 0.0, quick: bool = False) -> FaceDetector:
     """Return the detector that a user asks for.
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from fer_demo.data.dataset import display_name
 from fer_demo.data.images import write_image
-from fer_demo.errors import DataError
+from fer_demo.errors import DataError, DeviceError
 from fer_demo.live.overlay import draw_faces
 from fer_demo.live.recorder import Recorder
 from fer_demo.results import Result
@@ -42,11 +42,16 @@ class Annotator:
 
         Raises:
             DataError: the copy would take the original's place.
-            DeviceError: OpenCV cannot write videos here.
-            OSError: the copy cannot be written.
+            DeviceError: the copy cannot be written.
         """
         if self._folder is None:
             return
+        try:
+            self._write(picture, result, rate, path)
+        except OSError as error:
+            raise DeviceError(f"{display_name(str(path))}: no copy of it can be written: {error}") from error
+
+    def _write(self, picture: np.ndarray, result: Result, rate: float, path: Path) -> None:
         copy = picture.copy() if picture.ndim == 3 else cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)
         draw_faces(copy, [(face, "") for face in result.faces])
         if result.seconds is None:

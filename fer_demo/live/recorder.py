@@ -54,7 +54,7 @@ class Recorder:
         width, height = self._size
         due = round((seconds - self._began) * self._rate) + 1
         # A clock that jumps must not fill the disk: a gap is no longer than a second.
-        for _ in range(min(due - self._written, round(self._rate))):
+        for _ in range(min(due - self._written, max(1, round(self._rate)))):
             self._writer.write(picture[:height, :width])
             self._count += 1
         self._written = max(self._written, due)

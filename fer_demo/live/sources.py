@@ -18,6 +18,8 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 #: Frames a second of a source that does not say.
 USUAL_RATE = 30.0
+#: A file that claims more frames a second means the ticks of its clock.
+FASTEST = 1000.0
 #: A camera may fail so often in a row, with a pause in between, before it is taken for gone.
 TRIES, PAUSE = 5, 0.1
 #: Milliseconds that a stream may take to answer, and to give its next frame.
@@ -64,18 +66,19 @@ class Source:
         live: see above.
         rate: frames a second that it claims to have, or `USUAL_RATE`.
         size: width and height in pixels.
-        seconds: how long a file claims to be; 0 if it does not say, and for what is live.
+        seconds: how long a file claims to be; 0 if it does not say how fast it is, and for what is live.
         frame_count: how many frames a file claims to have, in the same way.
     """
 
     def __init__(self, capture: Capture, name: str, live: bool) -> None:
         self._capture, self.name, self.live = capture, name, live
         claimed = capture.get(cv2.CAP_PROP_FPS)
-        self.rate = claimed if 1 <= claimed <= 1000 else USUAL_RATE
+        credible = 0 < claimed <= FASTEST
+        self.rate = claimed if credible else USUAL_RATE
         width, height = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
         self.size = round(width), round(height)
         self.frame_count = 0 if live else max(0, round(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-        self.seconds = self.frame_count / self.rate
+        self.seconds = self.frame_count / self.rate if credible else 0.0
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames.
@@ -137,7 +140,7 @@ def open_source(source: str) -> Source:
         DeviceError: there is no such camera, or no such stream.
         DataError: there is no such file, or it is no video.
     """
-    if source.isdecimal():
+    if source.isdecimal() and len(source) < 10:  # no system counts its cameras further
         return _open_camera(int(source))
     if "://" in source:
         capture = cv2.VideoCapture(source, cv2.CAP_ANY, _PATIENCE)

@@ -85,7 +85,7 @@ def main(
     They are few, so the defaults are others: recipe default, 20 epochs on the full training set, one seed.
     """
     console = Console()
-    cli.check_outputs({"--out": out}, [source, photos, *(extra or ())])
+    cli.check_outputs({"--out": out}, [source, photos, cv, *(extra or ())])
     if backend is not None:
         tc.backend(backend)
     dataset = data.load(source)

@@ -16,7 +16,7 @@ from fer_demo.data import Dataset
 from fer_demo.data.held_out import HeldOut
 from fer_demo.display import Display
 from fer_demo.evaluate import evaluation
-from fer_demo.fold_files import FoldFiles
+from fer_demo.fold_files import FoldFiles, own_folder
 from fer_demo.jobs import Workers
 from fer_demo.models import PAPERS
 from fer_demo.recipes import RECIPES
@@ -90,11 +90,11 @@ def cross_validation(work: Reproduction, console: Console) -> report.Results:
     """5 folds of both models: `models` as in `results.json`, see `fer_demo.report.results`."""
     protocol, workers = work.protocol, Workers()
     described = cv.describe(work.dataset, protocol, list(PAPERS), workers)
-    work.folds.mkdir(parents=True, exist_ok=True)
-    record = Record(work.folds, work.dataset, list(PAPERS), described)
-    record.begin(resume=True, command="")
-    cv.train(work.dataset, list(PAPERS), protocol, record, work.checkpoint_every, workers, console)
-    record.finish()
+    with own_folder(work.folds):
+        record = Record(work.folds, work.dataset, list(PAPERS), described)
+        record.begin(resume=True, command="")
+        cv.train(work.dataset, list(PAPERS), protocol, record, work.checkpoint_every, workers, console)
+        record.finish()
     return {"folds": protocol.folds, "models": record.results["models"]}
 
 

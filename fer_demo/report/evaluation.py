@@ -85,6 +85,8 @@ def write_evaluation(
         "confusion": confusion(taken_for, results["confusion"], EMOTIONS, synthetic),
         "reliability": reliability_diagram(sure, Reliability(**results["reliability"]), synthetic),
     }
-    if results["accuracy"] < 1:
+    if results["accuracy"] == 1:
+        (out_dir / "mistakes.png").unlink(missing_ok=True)  # of an earlier evaluation
+    else:
         figures["mistakes"] = mistakes(name, images, labels, probabilities, synthetic)
     return [out_dir / "evaluation.json", *save_all(figures, out_dir).values()]

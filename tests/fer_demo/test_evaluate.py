@@ -2,6 +2,7 @@
 
 import json
 import struct
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -200,8 +201,11 @@ def test_parts_of_a_folder(evaluate, save_weights, tmp_path):
 def test_a_perfect_score_has_no_picture_of_mistakes(evaluate, table, save_weights, monkeypatch):
     monkeypatch.setattr(EmotionClassifier, "__call__", lambda self, faces: np.eye(7)[np.arange(35) % 7])
     monkeypatch.setattr(figures, "save_all", lambda drawn, folder: {name: folder / name for name in drawn})
+    Path("scored").mkdir()
+    Path("scored/mistakes.png").write_bytes(b"of an earlier evaluation")
     code, output, _ = evaluate(save_weights(), "faces.csv", "--out", "scored")
     assert code == 0
+    assert not Path("scored/mistakes.png").exists()
     assert "Accuracy 1.000, 95 % interval 0.901 to 1.000" in output
     assert "Wrote scored/confusion" in output
     assert "mistakes" not in output

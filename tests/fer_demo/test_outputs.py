@@ -47,6 +47,17 @@ def test_an_output_in_the_place_of_an_input_is_refused(run_command, inputs, modu
     assert all(path.read_bytes() == content for path, content in inputs.items())
 
 
+@pytest.mark.parametrize(("module", "option"), [(predict, "--annotate"), (webcam, "--save")])
+def test_a_name_of_shipped_weights_is_no_folder_beside(run_command, inputs, module, option):
+    for name in ("compact", "haar"):
+        Path(name).mkdir()
+    picture = ["photo.png"] if module is predict else ["--source", "video.avi", "--headless"]
+    for name in ("compact", "haar"):
+        place = f"{name}/copy.avi" if module is webcam else name
+        code, _, error = run_command(module, *picture, "--weights", "compact", option, place)
+        assert (code, error) == (0, "") or "No face found" in error
+
+
 @pytest.mark.parametrize(
     ("module", "arguments", "place"),
     [
@@ -60,6 +71,7 @@ def test_an_output_in_the_place_of_an_input_is_refused(run_command, inputs, modu
         (ablation, "--data photos --out photos/a", "--out photos/a lies in photos"),
         (search, "--data photos --out photos/s", "--out photos/s lies in photos"),
         (paper, "--photos photos --out photos/p", "--out photos/p lies in photos"),
+        (paper, "--cv photos --out photos", "--out photos: this folder is read"),
     ],
 )
 def test_an_output_within_a_folder_that_is_read_is_refused(run_command, inputs, module, arguments, place):

@@ -98,6 +98,18 @@ def test_what_one_file_lacks_does_not_end_the_run(run, media, tmp_path):
     assert "media/sub/türned [b].jpg" in output  # which comes after them
 
 
+def test_a_copy_that_cannot_be_written_costs_no_result(run, media, tmp_path):
+    (tmp_path / "copies" / "a.png").mkdir(parents=True)  # where the copy shall be
+    code, output, error = run(
+        predict.app, "media/a.png", "media/sub", "--annotate", "copies", "--csv", "f.csv"
+    )
+    assert code == 1
+    assert "media/a.png: no copy of it can be written: " in error
+    assert "media/a.png" in output
+    assert "media/a.png" in (tmp_path / "f.csv").read_text()
+    assert (tmp_path / "copies" / "türned [b].jpg").is_file()
+
+
 def test_intact_files_give_exit_code_0(run, media):
     code, output, error = run(predict.app, "media/a.png", "media/sub")
     assert (code, error) == (0, "")

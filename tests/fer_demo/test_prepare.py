@@ -90,6 +90,7 @@ def test_faces_are_searched_in_folders_unless_it_is_forbidden(prepare, tmp_path)
 def test_damaged_files_are_listed_and_skipped(prepare, ckplus, tmp_path, damaged):
     for number in range(damaged):
         (ckplus / "fear" / f"bad [b]{number:02}.png").write_bytes(b"no image")
+    (tmp_path / "ck.csv.damaged.txt").write_text("of an earlier run")
     code, _, error = prepare("ck", "--layout", "ckplus", "--out", "ck.csv")
     assert code == 0
     assert f"Warning: {damaged} damaged or missing, skipped:" in error

@@ -332,8 +332,8 @@ def test_numbers_that_are_none_end_the_run_with_the_layer(call, monkeypatch):
 
 
 def test_a_model_has_all_that_is_needed_to_use_it(call):
-    assert call(*TRAIN, "--out", "new/model.safetensors", "--log", "new/log.jsonl")[0] == 0
-    logged = [json.loads(line) for line in Path("new/log.jsonl").read_text().splitlines()]
+    assert call(*TRAIN, "--out", "new/model.safetensors", "--log", "logs/log.jsonl")[0] == 0
+    logged = [json.loads(line) for line in Path("logs/log.jsonl").read_text().splitlines()]
     info = tc.load_info("new/model.safetensors")
     assert info["labels"][3] == "happy"
     assert info["preprocessing"].keys() == {"mean", "std"}

@@ -30,6 +30,11 @@ def test_no_share_holds_out_nothing():
     assert (len(training), len(held_out)) == (70, 0)
 
 
+def test_a_share_of_no_face_is_refused():
+    with pytest.raises(ConfigError, match="a share of these 70 faces that is one face at least"):
+        hold_out(FACES, "0.01", seed=0)
+
+
 def test_an_emotion_with_one_face_keeps_it():
     labels = np.array([0, *[1] * 69])
     training, _ = hold_out(replace(FACES, labels=labels), "0.9", seed=0)

@@ -85,5 +85,5 @@ def test_one_row_too_long_and_the_next_too_short_do_not_make_up_for_each_other()
 
 
 def test_the_slow_reader_accepts_unusual_but_valid_text():
-    text = b"0007\t\t 255  " + b"00 " * (PIXELS - 2)
-    np.testing.assert_array_equal(parse_row(text)[:3], [7, 255, 0])
+    text = b"0007\t\t 255  " + b"0" * 5000 + b" 00" * (PIXELS - 3)
+    np.testing.assert_array_equal(parse_row(text)[:4], [7, 255, 0, 0])

@@ -17,12 +17,13 @@ def touch(*paths):
 
 @pytest.mark.parametrize("root", ["", "basic"])
 @pytest.mark.parametrize("ending", ["_aligned.jpg", ".jpg"])
-def test_rafdb(tmp_path, root, ending):
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_rafdb(tmp_path, root, ending, encoding):
     names = [f"{part}_{number:05}" for part in ("test", "train") for number in range(4)]
     touch(*(tmp_path / root / "Image" / "aligned" / f"{name}{ending}" for name in names))
     lines = [f"{name}.jpg {code}\n" for name, code in zip(names, [*range(1, 8), 3], strict=True)]
     touch(tmp_path / root / "EmoLabel" / "list_patition_label.txt")
-    (tmp_path / root / "EmoLabel" / "list_patition_label.txt").write_text("".join(lines) + "\n")
+    (tmp_path / root / "EmoLabel" / "list_patition_label.txt").write_text("".join(lines) + "\n", encoding)
     pictures, faults = list_rafdb(tmp_path)
     assert [picture.emotion for picture in pictures] == [*RAFDB, "disgust"]
     assert all(picture.image.is_file() for picture in pictures)
@@ -57,11 +58,12 @@ def test_ckplus_as_a_table(tmp_path):
     codes = [7, 1, 6, 8, 1]
     lines = [f"{code},{pixels},PublicTest" for code in codes]
     lines[4] += " 300"
-    (tmp_path / "ck.csv").write_text("\n".join(["emotion,pixels,Usage", *lines, "", ""]))
+    (tmp_path / "ck.csv").write_text("\n".join(["emotion,pixels,Usage", *lines, "", "", ""]))
     pictures, faults = list_ckplus(tmp_path / "ck.csv")
     assert [picture.emotion for picture in pictures] == ["contempt", "disgust", "neutral"]
     np.testing.assert_array_equal(pictures[0].image.ravel(), np.arange(48 * 48) % 256)
     assert [fault.place for fault in faults[:2]] == [f"{tmp_path / 'ck.csv'}: line {n}" for n in (5, 6)]
+    assert len(faults) == 2  # and none for the empty line
     assert "emotion is '8', expected one of 0, 1, 2, 3, 4, 5, 6, 7" in faults[0].reason
 
 

@@ -10,7 +10,7 @@ from fer_demo.data.dataset import EMOTIONS
 from fer_demo.detector import Face
 from fer_demo.errors import DataError, DeviceError
 from fer_demo.live import window
-from fer_demo.live.sources import list_cameras, open_source, open_video
+from fer_demo.live.sources import Source, list_cameras, open_source, open_video
 from fer_demo.live.timeline import COLUMNS, SPAN, Timeline
 from fer_demo.live.tracks import Tracker, overlap
 from tests.fer_demo.live.conftest import RATE, frame, write
@@ -65,12 +65,37 @@ def test_a_video_cut_short_gives_what_is_left_and_says_so(video, tmp_path):
         ("nothing.mp4", DataError, "nothing.mp4: no such file"),
         ("/", DataError, "/: is a folder; expected a video"),
         ("97", DeviceError, "camera 97: there is none.*--list-cameras"),
+        ("9" * 11, DataError, "99999999999: no such file; expected a video, the number of a camera"),
         ("rtsp://127.0.0.1:1/x", DeviceError, "the stream cannot be opened"),
     ],
 )
 def test_what_is_not_there(source, error, message):
     with pytest.raises(error, match=message):
         open_source(source)
+
+
+@pytest.mark.parametrize(("claimed", "rate"), [(0.5, 0.5), (1000, 1000), (90_000, 30), (0, 30)])
+def test_a_video_without_a_credible_rate_is_not_taken_for_cut_short(claimed, rate):
+    class Capture:
+        """Ten frames, one every two seconds, of a hundred that the rate would need."""
+
+        read_so_far = 0
+
+        def get(self, prop):
+            claims = {
+                cv2.CAP_PROP_FPS: claimed,
+                cv2.CAP_PROP_FRAME_COUNT: 10,
+                cv2.CAP_PROP_POS_MSEC: 2000 * (self.read_so_far - 1),
+            }
+            return claims.get(prop, 48)
+
+        def read(self):
+            self.read_so_far += 1
+            return self.read_so_far <= 10, np.zeros((48, 48, 3), np.uint8)
+
+    video = Source(Capture(), "clip.mp4", live=False)
+    assert video.rate == rate
+    assert [f.seconds for f in video] == [2 * n for n in range(10)]
 
 
 def test_cameras_are_listed_past_a_gap(monkeypatch):

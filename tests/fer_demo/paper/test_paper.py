@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 import tinycnn as tc
 from fer_demo import cv
 from fer_demo.data.dataset import EMOTIONS
+from fer_demo.fold_files import own_folder
 from fer_demo.models import MODELS, alexnet, mini_xception
 from fer_demo.paper import __main__ as paper
 from fer_demo.paper.sections import SECTIONS
@@ -93,6 +94,10 @@ def test_folds_of_a_cross_validation_are_not_trained_again(call):
     assert len(call.trained) == FOLDS
     models = saved()["sections"]["folds"]["models"]
     assert models == json.loads(Path("folds/results.json").read_text())["models"]
+    with own_folder(Path("folds")):  # fer_demo.cv is at work there
+        code, _, error = call(*PAPER, "--sections", "folds", "--cv", "folds", "--out", "third")
+    assert code == 2
+    assert "folds: another run is at work there" in error
     code, _, error = call(*PAPER, "--sections", "folds", "--cv", "folds", "--epochs", "2", "--out", "other")
     assert code == 2
     assert "results.json belongs to another run: epochs was 1, is 2" in error
