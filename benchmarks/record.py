@@ -60,7 +60,7 @@ def main(
         console.print(f"{path}: {len(rows)} rows in {name}.json", soft_wrap=True)
 
 
-def command(training: Row, name: str, module: str = "fer_demo.train") -> str:
+def command(training: Row, name: str, module: str = "fer_demo.train", data: str = "fer2013.csv") -> str:
     """The command of a run, as its options tell it.
 
     Files that it needs beside the data are named by digests, or as shipped weights if they are those.
@@ -69,6 +69,7 @@ def command(training: Row, name: str, module: str = "fer_demo.train") -> str:
         training: options by name; None stands for one that was not given.
         name: of the results, without an ending.
         module: which command it was.
+        data: name of the file with the faces.
     """
     given = {
         key: value
@@ -85,7 +86,7 @@ def command(training: Row, name: str, module: str = "fer_demo.train") -> str:
             options += [f"--{option}", shipped.get(digest, f"{digest[:8]}{_ENDING[option]}")]
             comments.append(f"# {digest[:8]} begins the SHA-256 of --{option}")
     out = f"{name}.safetensors" if module == "fer_demo.train" else name
-    words = ["python", "-m", module, "--data", "fer2013.csv", *options, "--out", out]
+    words = ["python", "-m", module, "--data", data.removesuffix(".gz"), *options, "--out", out]
     return "".join(f"{line}\n" for line in (shlex.join(words), *comments))
 
 
@@ -144,7 +145,7 @@ def _training(path: Path) -> Row:
         "seconds": sum(history["seconds"]),
         "data": _data(info["data"]),
         "environment": _environment(info["environment"]),
-        "command": command(training, training["model"]),
+        "command": command(training, training["model"], data=info["data"]["name"]),
     }
 
 
@@ -169,7 +170,7 @@ def _folds(results: report.Results) -> list[Row]:
                 **{key: model[key] for key in scores},
                 "data": _data(results["data"]),
                 "environment": _environment(results["environment"]),
-                "command": command(options, "cv-results", "fer_demo.cv"),
+                "command": command(options, "cv-results", "fer_demo.cv", results["data"]["name"]),
             }
         )
     return rows
@@ -182,6 +183,7 @@ def _ablation(results: report.Results) -> list[Row]:
     protocol["changes"] = [name for name in protocol["changes"] if name in results["variants"]]
     options = {"only" if key == "changes" else key: value for key, value in protocol.items()}
     extra = (results.get("extra") or {}).get("sha256")
+    options["extra"] = extra
     return [
         {
             **protocol,
@@ -190,7 +192,7 @@ def _ablation(results: report.Results) -> list[Row]:
             "faces": results["faces"],
             "data": _data(results["data"]),
             "environment": _environment(results["environment"]),
-            "command": command({**options, "extra": extra}, "ablation-results", "fer_demo.ablation"),
+            "command": command(options, "ablation-results", "fer_demo.ablation", results["data"]["name"]),
         }
     ]
 

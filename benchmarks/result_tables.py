@@ -75,8 +75,8 @@ def _ablation(rows: list[Row]) -> str:
     parts = []
     for row in rows:
         seeds = "1 seed" if row["seeds"] == 1 else f"{row['seeds']} seeds"
-        about = f"`{row['model']}`, recipe {row['recipe']}, epochs: {row['epochs']}, {seeds}, scored on "
-        parts.append(f"**{about}{row['validation']}.**\n")
+        about = f"`{row['model']}`, recipe {row['recipe']}, epochs: {row['epochs']}, {seeds}, "
+        parts.append(f"**{about}{row['data']['name']}, scored on {row['validation']}.**\n")
         parts += [_content(found) for found in ablation_tables(row)]
         parts.append(f"```sh\n{row['command']}```\n")
     return "\n".join([*parts, _sources(rows)])

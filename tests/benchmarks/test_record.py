@@ -59,7 +59,7 @@ def test_seeds_of_one_training_become_one_row_of_the_table(collect, tmp_path):
     line = next(line for line in table.splitlines() if "| 0, 1 |" in line)
     assert "| `compact` | modern, rate 0.01 | PublicTest | 16,135 | 2 | 64 | 0, 1 |" in line
     assert "| 0.6050 ± 0.0071 | 0.5415 to 0.6685 | – | 0.5000 | 0.7000 | 2 |" in line
-    assert "python -m fer_demo.train --data fer2013.csv --model compact --recipe modern --epochs 2" in table
+    assert "python -m fer_demo.train --data fer.csv --model compact --recipe modern --epochs 2" in table
 
 
 def test_a_command_says_all_options_and_names_files_by_their_digests():
