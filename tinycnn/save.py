@@ -84,8 +84,8 @@ def save(
         extra: further metadata, such as ``preprocessing={"mean": 129.5, "std": 65.1}``.
 
     Raises:
-        ConfigError: there are not K labels; or what `load` would refuse: a layer is not registered, a weight
-            is NaN or infinite, or metadata are too long or not what JSON can hold.
+        ConfigError: there are not K labels, or `load` would refuse the file: a layer is not registered, a
+            weight is NaN or infinite, or metadata are too long or not what JSON can hold.
         OSError: the file cannot be written.
 
     >>> model = tc.Sequential([tc.Dense(4, 2, rng=0)])
@@ -95,25 +95,23 @@ def save(
     """
     if not isinstance(model, Sequential):
         raise ConfigError(f"model is a {type(model).__name__}: expected a tinycnn.Sequential")
-    arrays = {**model.params, **model.state}
-    for name, array in arrays.items():
-        check_finite(name, array)
-    write_model(path, FORMAT, model, arrays, {**extra, "labels": list(labels), "metrics": metrics or {}})
+    info = {**extra, "labels": list(labels), "metrics": metrics or {}}
+    content = model_bytes(FORMAT, model, {**model.params, **model.state}, info)
+    try:
+        _load(Path(path), content)
+    except FileFormatError as error:
+        raise ConfigError(f"nothing is saved, since tinycnn.load would refuse it: {error}") from error
+    replace_file(Path(path), content)
 
 
-def write_model(
-    path: str | os.PathLike,
-    file_format: str,
-    architecture: Sequential,
-    arrays: Mapping[str, np.ndarray],
-    info: Mapping[str, Any],
-) -> None:
-    """Write arrays, the layers that they belong to, and more, into a file that is whole or not there at all.
+def model_bytes(
+    file_format: str, architecture: Sequential, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]
+) -> bytes:
+    """Return a file's content: arrays, the layers that they belong to, and more.
 
     Raises:
         ConfigError: there are not K labels, a layer is not registered, or metadata are too long, not what
             JSON can hold, or called as what the file says of itself.
-        OSError: the file cannot be written.
     """
     labels, shape = info["labels"], architecture.input_shape
     if labels and shape and len(labels) != (outputs := architecture.output_shape(shape)[-1]):
@@ -124,12 +122,13 @@ def write_model(
     info = {**info, **own}
     try:
         metadata = {"format": file_format, "tinycnn": json.dumps(info)}
-    except (TypeError, ValueError) as error:
+        _parse(metadata["tinycnn"])
+    except (TypeError, ValueError, RecursionError) as error:
         raise ConfigError(f"metadata must be what JSON can hold: {error}") from error
     content = safetensors_bytes(arrays, metadata)
     if _header_length(content) > MAX_HEADER:
         raise ConfigError(f"the metadata take more than {MAX_HEADER} bytes: keep them in a file of their own")
-    replace_file(Path(path), content)
+    return content
 
 
 def load(path: str | os.PathLike) -> Sequential:
@@ -148,7 +147,11 @@ def load(path: str | os.PathLike) -> Sequential:
     True
     """
     path = Path(path)
-    model, entries = read_model(path, FORMAT)
+    return _load(path, path.read_bytes())
+
+
+def _load(path: Path, content: bytes) -> Sequential:
+    model, entries = read_model(path, content, FORMAT)
     try:
         arrays = _arrays(entries, {**model.params, **model.state})
     except ConfigError as error:
@@ -157,14 +160,15 @@ def load(path: str | os.PathLike) -> Sequential:
     return model
 
 
-def read_model(path: Path, file_format: str) -> tuple[Sequential, list[tuple[str, dict[str, Any]]]]:
-    """Return a file's layers, with `placeholders` for weights, and its arrays as `read_safetensors` does.
+def read_model(
+    path: Path, content: bytes, file_format: str
+) -> tuple[Sequential, list[tuple[str, dict[str, Any]]]]:
+    """Return a file's layers, with `placeholders` for weights, and its arrays as `parse_safetensors` does.
 
     Raises:
         FileFormatError: the file is damaged, of another format, or names a layer that does not exist here.
-        OSError: it cannot be read.
     """
-    info, entries = _read(path, file_format)
+    info, entries = _parse_model(path, content, file_format)
     try:
         with placeholders():
             model = build(info["architecture"])
@@ -194,7 +198,8 @@ def load_info(path: str | os.PathLike) -> dict[str, Any]:
     >>> load_info("model.safetensors")["labels"]
     ['cat', 'dog']
     """
-    return _read(Path(path), *_READERS)[0]
+    path = Path(path)
+    return _parse_model(path, path.read_bytes(), *_READERS)[0]
 
 
 def is_quantized(path: str | os.PathLike) -> bool:
@@ -208,23 +213,26 @@ def is_quantized(path: str | os.PathLike) -> bool:
     >>> is_quantized("model.safetensors")
     False
     """
-    return read_safetensors(Path(path))[0].get("format") == INT8_FORMAT
+    path = Path(path)
+    return parse_safetensors(path, path.read_bytes())[0].get("format") == INT8_FORMAT
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, str], list[tuple[str, dict[str, Any]]]]:
+def parse_safetensors(path: Path, content: bytes) -> tuple[dict[str, str], list[tuple[str, dict[str, Any]]]]:
     """Return any safetensors file's metadata, and its arrays: names, each with {"dtype", "shape", "data"}.
+
+    Args:
+        path: for messages.
+        content: the file's.
 
     Raises:
         FileFormatError: the file is damaged or of another kind.
-        OSError: it cannot be read.
     """
-    data = path.read_bytes()
     try:
-        length = _header_length(data)
+        length = _header_length(content)
         if length > MAX_HEADER:
             raise ValueError(f"its header claims {length} bytes, expected at most {MAX_HEADER}")
-        entries = deserialize(data)  # checks places and shapes against the file's length
-        metadata = _parse(data[8 : 8 + length]).get("__metadata__") or {}
+        entries = deserialize(content)  # checks places and shapes against the file's length
+        metadata = _parse(content[8 : 8 + length]).get("__metadata__") or {}
     except (SafetensorError, struct.error, ValueError, RecursionError) as error:
         raise FileFormatError(
             f"{path}: not a whole safetensors file ({error}): save or download it again"
@@ -232,9 +240,11 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], list[tuple[str, dict[s
     return metadata, entries
 
 
-def _read(path: Path, *formats: str) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]:
-    """Return the description in a file of one of these formats, and its arrays as `read_safetensors` does."""
-    metadata, entries = read_safetensors(path)
+def _parse_model(
+    path: Path, content: bytes, *formats: str
+) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]:
+    """Return what a file of one of these formats says, and its arrays as `parse_safetensors` does."""
+    metadata, entries = parse_safetensors(path, content)
     found = metadata.get("format")
     if found not in formats:
         remedy = f"; read it with {_READERS[found]}" if found in _READERS else ""
@@ -305,7 +315,11 @@ def _check_depth(depth: int) -> None:
 
 
 def spec_of(value: Any, depth: int = 0) -> Any:
-    """Return a layer as {"type": name, arguments...}, and what contains layers with them replaced so."""
+    """Return a layer as {"type": name, arguments...}, and what contains layers with them replaced so.
+
+    Raises:
+        ConfigError: a layer is not registered, its `config` does not fit it, or all lies too deep.
+    """
     _check_depth(depth)
     if isinstance(value, Layer):
         name = type(value).__name__
@@ -329,7 +343,12 @@ def spec_of(value: Any, depth: int = 0) -> Any:
 
 
 def build(spec: Any, depth: int = 0) -> Any:
-    """Undo `spec_of`; lists become tuples."""
+    """Undo `spec_of`; lists become tuples.
+
+    Raises:
+        ConfigError: a layer is unknown, or all lies too deep.
+        TinyCNNError, TypeError, ValueError: of a layer that cannot have these arguments.
+    """
     _check_depth(depth)
     if isinstance(spec, list):
         return tuple(build(item, depth + 1) for item in spec)

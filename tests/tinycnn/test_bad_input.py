@@ -293,6 +293,35 @@ def test_what_load_would_refuse_is_not_saved(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["deep"]
 
 
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros(2), "arrays are F32, F64: expected all F32 or all F64"),
+        (np.zeros(2, np.int64), "arrays are F32, I64: expected all F32 or all F64"),
+        (np.zeros(3, np.float32), r"0\.bias has shape \(3,\), its architecture needs \(2,\)"),
+    ],
+)
+def test_arrays_that_were_replaced_by_unfit_ones_are_not_saved(tmp_path, array, message):
+    model = tc.Sequential([dense := tc.Dense(1, 2, rng=0)])
+    dense.params["bias"] = array
+    with pytest.raises(
+        tc.ConfigError, match=rf"nothing is saved, since tinycnn\.load would refuse it: .*{message}"
+    ):
+        tc.save(model, tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+
+
+def test_metadata_that_would_not_come_back_are_not_saved(tmp_path):
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    model = tc.Sequential([tc.Dense(1, 1, rng=0)])
+    for metrics, problem in [({1: 0.5, "1": 0.6}, "a name stands twice"), ({"deep": deep}, "recursion")]:
+        with pytest.raises(tc.ConfigError, match=f"metadata must be what JSON can hold: .*{problem}"):
+            tc.save(model, tmp_path / "m", metrics=metrics)
+    assert not (tmp_path / "m").exists()
+
+
 def test_mixed_dtypes_are_refused(tmp_path):
     header = kernel()["__metadata__"]
     info = json.loads(header["tinycnn"])

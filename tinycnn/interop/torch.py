@@ -18,7 +18,7 @@ from tinycnn.interop.nchw import WITH_ARRAYS, flattened_maps, from_nchw, nchw_sh
 from tinycnn.layers import Composite
 from tinycnn.layers.base import Layer, Shape
 from tinycnn.model import Sequential
-from tinycnn.save import check_finite, read_safetensors
+from tinycnn.save import check_finite, parse_safetensors
 from tinycnn.sealed import safetensors_bytes
 
 __all__ = ["load", "load_state_dict", "save", "state_dict"]
@@ -132,7 +132,7 @@ def load(model: Sequential, path: str | os.PathLike, names: Names | None = None)
                 f"{path}: looks like a file of torch.save, which could run anything when it is read: write "
                 "it with safetensors.torch.save_file(module.state_dict(), path)"
             )
-    _, entries = read_safetensors(path)
+    _, entries = parse_safetensors(path, path.read_bytes())
     arrays = {}
     for name, entry in entries:
         if name.rpartition(".")[2] != _COUNT:

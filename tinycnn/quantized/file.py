@@ -39,9 +39,10 @@ def load_quantized(path: str | os.PathLike) -> QuantizedModel:
     (8, 8, 1)
     """
     path = Path(path)
-    architecture, entries = read_model(path, INT8_FORMAT)
+    content = path.read_bytes()
+    architecture, entries = read_model(path, content, INT8_FORMAT)
     try:
-        if _numbers(architecture) > _MOST_NUMBERS * path.stat().st_size:
+        if _numbers(architecture) > _MOST_NUMBERS * len(content):
             raise ConfigError("its layers have more weights than the file can hold")
         shape = check_shape(architecture.input_shape, "input_shape")
         named, _ = split_softmax(outline(architecture, shape))

@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinycnn.checks import check_positive, check_shape
 from tinycnn.errors import DTypeError, NonFiniteError, ShapeError
+from tinycnn.files import replace_file
 from tinycnn.finite import all_finite
 from tinycnn.inference import as_map
 from tinycnn.kernels import active, backend_name
@@ -15,7 +17,7 @@ from tinycnn.kernels.integer import HIGH, LOW, Run
 from tinycnn.model import Sequential
 from tinycnn.quantized.outline import outline
 from tinycnn.quantized.program import assemble, split_softmax
-from tinycnn.save import INT8_FORMAT, write_model
+from tinycnn.save import INT8_FORMAT, model_bytes
 from tinycnn.summary import ruled
 
 _ENDS = np.array([LOW, HIGH], np.int8)
@@ -100,7 +102,8 @@ class QuantizedModel:
             ConfigError: there are not K labels, or the metadata are too long or not what JSON can hold.
             OSError: the file cannot be written.
         """
-        write_model(path, INT8_FORMAT, self.architecture, self.arrays, {**extra, "labels": list(labels)})
+        info = {**extra, "labels": list(labels)}
+        replace_file(Path(path), model_bytes(INT8_FORMAT, self.architecture, self.arrays, info))
 
     def summary(self) -> str:
         """Return a table of the steps: kinds, shapes, weights, and ranges of the results in real numbers."""
