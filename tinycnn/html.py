@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from tinycnn.layers import Concat, Layer, Residual, Sequential
+from tinycnn.layers import Concat, Layer, Residual, SeparableConv2D, Sequential
 from tinycnn.layers.base import Shape
 
 #: The style of a model's tree. Colours are the page's, only fainter, so that it fits light and dark themes.
@@ -48,6 +48,8 @@ def _node(name: str, layer: Layer, shape: Shape | None, state: str = "") -> str:
     )
     if not layer.children():
         return f'<div class="layer">{row}</div>'
+    if not isinstance(layer, Sequential | SeparableConv2D | Residual | Concat):
+        shape = None  # how data flow within it, only it knows
     inside = []
     for child_name, child in layer.children().items():
         inside.append(_node(child_name, child, shape))

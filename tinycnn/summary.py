@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tinycnn.layers import Concat, Layer, Residual, Sequential
+from tinycnn.layers import Concat, Layer, Residual, SeparableConv2D, Sequential
 from tinycnn.layers.base import Shape
 
 
@@ -31,6 +31,8 @@ class Row:
 def rows(model: Layer, input_shape: Shape) -> list[Row]:
     """Return one row per layer that computes, in the order of computation.
 
+    A composite of a kind that is not known here has one row: how data flow within it, only it knows.
+
     Args:
         model: any layer.
         input_shape: of one image: (H, W, C) or (features,).
@@ -50,7 +52,7 @@ def _rows(layer: Layer, path: str, shape: Shape) -> Iterator[Row]:
             yield from _rows(child, inside(name), shape)  # all paths start at the same input
         end = "add" if isinstance(layer, Residual) else "concat"
         yield Row(inside(end), type(layer).__name__, layer.output_shape(shape), 0, 0, 0)
-    elif layer.children():
+    elif isinstance(layer, Sequential | SeparableConv2D):
         for name, child in layer.children().items():
             yield from _rows(child, inside(name), shape)
             shape = child.output_shape(shape)

@@ -47,6 +47,30 @@ def test_summary_counts():
     assert "12 numbers of state (running statistics), 259 in all" in text
 
 
+class Gate(tc.Composite):
+    """x times its own mean's weights: its two children are no chain."""
+
+    def __init__(self):
+        self.mean, self.dense = tc.GlobalAvgPool2D(), tc.Dense(4, 4, rng=0)
+        super().__init__({"dense": self.dense, "mean": self.mean})  # not in the order of computation
+
+    def output_shape(self, input_shape):
+        return input_shape
+
+    def multiply_adds(self, input_shape):
+        return self.dense.multiply_adds((4,))
+
+
+def test_a_composite_of_ones_own_is_not_taken_for_a_chain():
+    model = tc.Sequential({"gate": Gate(), "flat": tc.Flatten()}, input_shape=(3, 3, 4))
+    lines = [line.split() for line in model.summary().splitlines()]
+    assert ["gate", "Gate", "3x3x4", "20", "16"] in lines
+    assert ["flat", "Flatten", "36", "0", "0"] in lines
+    tree = model._repr_html_()
+    assert "dense" in tree
+    assert tree.count("3×3×4") == 1
+
+
 def test_summary_needs_a_shape():
     with pytest.raises(tc.ConfigError, match=r"model\.summary\(\(48, 48, 1\)\)"):
         tc.Sequential([tc.ReLU()]).summary()

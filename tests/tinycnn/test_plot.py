@@ -46,6 +46,11 @@ def test_curves_of_one_training():
     assert {"loss", "accuracy", "epoch", "training", "validation"} <= texts(figure)
 
 
+def test_curves_of_a_mapping_need_no_validation():
+    figure = plot.curves({"loss": [2.0, 1.0], "accuracy": [0.2, 0.6]})
+    assert [len(axes.lines) for axes in figure.axes] == [1, 1]
+
+
 def test_curves_without_validation_have_one_line():
     figure = plot.curves(tc.History(loss=[2.0], accuracy=[0.5]))
     assert [len(axes.lines) for axes in figure.axes] == [1, 1]
@@ -156,6 +161,14 @@ def test_architecture_shows_layers_shapes_and_branches():
     assert len(list(root.iter(f"{SVG}circle"))) == 2  # one sum for each residual module
     boxes = list(root.iter(f"{SVG}rect"))
     assert len(boxes) == 6  # sep, conv, shortcut, relu, mean, dense; the others share theirs
+
+
+def test_architecture_takes_layers_that_keep_one_number_for_both_axes():
+    class Unfold(tc.Layer):
+        def config(self):
+            return {"kernel_size": 3, "stride": 2}
+
+    assert "Unfold 3×3, stride 2" in plot.architecture(tc.Sequential([Unfold()]))
 
 
 def test_architecture_stays_in_its_frame():

@@ -67,7 +67,10 @@ class Layer:
         return {}
 
     def multiply_adds(self, input_shape: Shape) -> int:
-        """Return the multiply-adds of convolutions and matrix products in one image's forward pass."""
+        """Return the multiply-adds of convolutions and matrix products in one image's forward pass.
+
+        A layer of one's own that has some says so by a method of its own.
+        """
         return 0
 
     def penalty(self) -> float:

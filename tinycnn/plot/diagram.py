@@ -193,14 +193,19 @@ def _description(layer: Layer) -> str:
     config: dict[str, Any] = layer.config() if own else {}
     text = type(layer).__name__
     if "kernel_size" in config:
-        text += " " + "×".join(map(str, config["kernel_size"]))
+        text += " " + "×".join(map(str, _pair(config["kernel_size"])))
     outputs = config.get("out_channels", config.get("out_features"))
     if outputs is not None:
         text += f" → {outputs}"
-    down, right = config.get("stride", (1, 1))
+    down, right = _pair(config.get("stride", 1))
     if (down, right) != (1, 1):
         text += f", stride {down}" if down == right else f", stride {down}×{right}"
     return text
+
+
+def _pair(size: Any) -> Any:
+    """Return (height, width); layers of one's own may keep a single number for both."""
+    return (size, size) if isinstance(size, int) else size
 
 
 def _residual(layer: Residual, path: str, shape: Shape | None) -> tuple[_Drawing, Shape | None]:

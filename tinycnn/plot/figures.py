@@ -39,9 +39,9 @@ def curves(
     """Draw loss (nats) and accuracy after each epoch; the validation's dashed, if there are any.
 
     Args:
-        history: what `fit` returned; or a mapping with the lists `loss`, `accuracy`, `val_loss` and
-            `val_accuracy`, where None leaves a gap; or a list of either, such as one per fold: each is drawn
-            thin then, and their mean over the epochs that all reached is drawn thick.
+        history: what `fit` returned; or a mapping with the lists `loss` and `accuracy`, and perhaps
+            `val_loss` and `val_accuracy`, where None leaves a gap; or a list of either, such as one per fold:
+            each is drawn thin then, and their mean over the epochs that all reached is drawn thick.
         labels: of the two kinds of curves.
 
     Raises:
@@ -58,8 +58,8 @@ def curves(
     axes_of_both = figure.subplots(1, 2)
     for axes, measure in zip(axes_of_both, ("loss", "accuracy"), strict=True):
         _draw(axes, [run[measure] for run in runs], _TRAINING, "-", labels[0])
-        if any(run[f"val_{measure}"] for run in runs):
-            _draw(axes, [run[f"val_{measure}"] for run in runs], _VALIDATION, "--", labels[1])
+        if any(held_out := [run.get(f"val_{measure}", []) for run in runs]):
+            _draw(axes, held_out, _VALIDATION, "--", labels[1])
         axes.set_xlabel("epoch")
         axes.set_title(measure, fontsize=10, loc="left")
         axes.xaxis.set_major_locator(optional("matplotlib.ticker", "plot").MaxNLocator(integer=True))
