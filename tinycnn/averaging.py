@@ -5,10 +5,10 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from tinycnn.checks import check, number
 from tinycnn.errors import ConfigError, DTypeError
 from tinycnn.kernels.memory import scratch
 from tinycnn.optimizers import Arrays, check_alike
-from tinycnn.schedules import check, number
 
 
 class ExponentialMovingAverage:

@@ -16,12 +16,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tinycnn.checks import check, number
 from tinycnn.errors import CheckpointWarning, FileFormatError, NonFiniteError
 from tinycnn.files import remove_temporary
 from tinycnn.finite import all_finite
 from tinycnn.layers import Layer
 from tinycnn.optimizers import check_alike
-from tinycnn.schedules import check, number
 from tinycnn.sealed import check_belongs, read_sealed, write_sealed
 
 Content = tuple[dict[str, np.ndarray], dict[str, Any]]

@@ -3,6 +3,7 @@
 import math
 import reprlib
 import sys
+from numbers import Real
 from typing import Any, NoReturn, TypeGuard
 
 import numpy as np
@@ -19,6 +20,17 @@ def refuse(name: str, value: object, expected: str) -> NoReturn:
     # Files keep arguments as JSON, which knows Python's numbers alone.
     remedy = f": use {value.item()!r}, not NumPy's" if isinstance(value, np.number) else ""
     raise ConfigError(f"{name}={reprlib.repr(value)}: expected {expected}{remedy}")
+
+
+def check(condition: bool, name: str, value: object, expected: str) -> None:
+    """Raise a ConfigError with what was found, cut short, and what was expected, unless `condition` holds."""
+    if not condition:
+        raise ConfigError(f"{name}={reprlib.repr(value)}: expected {expected}")
+
+
+def number(value: Any) -> float:
+    """Return a real number, NumPy's too, as a float, and NaN, which no range contains, for anything else."""
+    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
 
 
 def check_positive(**values: int) -> None:

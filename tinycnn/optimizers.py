@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinycnn.checks import check_flag
+from tinycnn.checks import check, check_flag, number
 from tinycnn.errors import ConfigError, DTypeError, ShapeError
 from tinycnn.kernels import active
-from tinycnn.schedules import Constant, Schedule, check, number
+from tinycnn.schedules import Constant, Schedule
 
 Arrays = Mapping[str, np.ndarray]
 

@@ -7,23 +7,12 @@ last step it stays at its final value.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
-from tinycnn.errors import ConfigError
-
-
-def check(condition: bool, name: str, value: object, expected: str) -> None:
-    """Raise ConfigError with what was found and what was expected, unless `condition` holds."""
-    if not condition:
-        raise ConfigError(f"{name} is {value!r}: expected {expected}")
-
-
-def number(value: Any) -> float:
-    """Return a real number as a float, and NaN, which no range contains, for anything else."""
-    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+from tinycnn.checks import check, number
 
 
 def _is_whole(value: Any) -> bool:

@@ -97,7 +97,7 @@ def test_other_arrays_than_before_are_refused_by_name() -> None:
 
 
 def test_errors() -> None:
-    with pytest.raises(ConfigError, match=r"decay is 1\.0"):
+    with pytest.raises(ConfigError, match=r"decay=1\.0"):
         ExponentialMovingAverage(1.0)
     with pytest.raises(ConfigError, match="call update"):
         ExponentialMovingAverage().swap(weights(0))

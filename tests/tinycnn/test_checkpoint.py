@@ -366,7 +366,7 @@ def test_weights_can_be_taken_out(path):
 
 
 def test_every_must_be_a_time(path):
-    with pytest.raises(tc.ConfigError, match="every is -1"):
+    with pytest.raises(tc.ConfigError, match="every=-1"):
         tc.Checkpoint(path, every=-1)
 
 

@@ -180,15 +180,15 @@ def test_config_is_json() -> None:
 @pytest.mark.parametrize(
     ("maker", "arguments", "named"),
     [
-        (SGD, {"learning_rate": -0.1}, "lr is -0.1"),
-        (SGD, {"learning_rate": lambda step: 0.1}, "lr is <function"),
-        (SGD, {"learning_rate": 0.1, "momentum": 1.0}, "momentum is 1.0"),
-        (SGD, {"learning_rate": 0.1, "nesterov": True}, "nesterov is True"),
-        (SGD, {"learning_rate": 0.1, "weight_decay": -1}, "weight_decay is -1"),
-        (Adam, {"beta1": 1.0}, "beta1 is 1.0"),
-        (Adam, {"beta2": -0.1}, "beta2 is -0.1"),
-        (Adam, {"eps": 0.0}, "eps is 0.0"),
-        (Adam, {"weight_decay": float("nan")}, "weight_decay is nan"),
+        (SGD, {"learning_rate": -0.1}, "lr=-0.1"),
+        (SGD, {"learning_rate": lambda step: 0.1}, "lr=<function"),
+        (SGD, {"learning_rate": 0.1, "momentum": 1.0}, "momentum=1.0"),
+        (SGD, {"learning_rate": 0.1, "nesterov": True}, "nesterov=True"),
+        (SGD, {"learning_rate": 0.1, "weight_decay": -1}, "weight_decay=-1"),
+        (Adam, {"beta1": 1.0}, "beta1=1.0"),
+        (Adam, {"beta2": -0.1}, "beta2=-0.1"),
+        (Adam, {"eps": 0.0}, "eps=0.0"),
+        (Adam, {"weight_decay": float("nan")}, "weight_decay=nan"),
     ],
 )
 def test_arguments_out_of_range_are_named(

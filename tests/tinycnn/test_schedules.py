@@ -163,7 +163,7 @@ def test_state_of_another_schedule_is_refused() -> None:
 def test_arguments_out_of_range_are_named(
     schedule: Callable[..., Schedule], arguments: dict[str, Any], named: str
 ) -> None:
-    with pytest.raises(ConfigError, match=rf"^{named} is .*: expected"):
+    with pytest.raises(ConfigError, match=rf"^{named}=.*: expected"):
         schedule(**arguments)
 
 
