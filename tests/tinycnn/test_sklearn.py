@@ -103,7 +103,7 @@ def fixed(model):
     [
         ({"epochs": 0}, "epochs=0: expected a whole number"),
         ({"batch_size": 2.0}, "batch_size=2.0: expected a whole number"),
-        ({"learning_rate": -1}, "lr is -1: expected a learning rate"),
+        ({"learning_rate": -1}, "lr=-1: expected a learning rate"),
         ({"image_shape": (8, 8)}, r"image_shape=\(8, 8\): expected \(H, W, C\) of 64 numbers"),
         ({"image_shape": 8}, "image_shape=8: expected whole numbers"),
         ({"network": "vgg"}, "network='vgg': expected a function"),
