@@ -1,7 +1,7 @@
 """The training loop, and its two halves that need no labels or no gradients: predict and evaluate."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from numbers import Integral
 from typing import Any
@@ -16,7 +16,7 @@ from tinycnn.errors import DTypeError, NonFiniteError, ShapeError
 from tinycnn.finite import Undo, all_finite, diagnosis
 from tinycnn.kernels import backend_name, one_thread_pool
 from tinycnn.kernels.memory import Arena, recycled_memory
-from tinycnn.layers import Sequential, Softmax
+from tinycnn.layers import Layer, Sequential, Softmax
 from tinycnn.losses import SoftmaxCrossEntropy
 from tinycnn.optimizers import Adam, Optimizer
 from tinycnn.progress import Bar, Progress
@@ -264,11 +264,18 @@ def _accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
 
 def logit_layers(model: Sequential) -> Sequential:
     """Return the model without a final Softmax, which the loss contains; layers and names stay the same."""
+    layers = _before_softmax(model)
+    return model if layers is model.children() or not layers else Sequential(layers)
+
+
+def _before_softmax(model: Sequential) -> Mapping[str, Layer]:
+    """Return a model's layers but for a final Softmax, in whatever chain it stands; perhaps none are left."""
     *rest, (name, last) = model.children().items()
     if isinstance(last, Softmax):
-        return Sequential(dict(rest)) if rest else model
-    inner = logit_layers(last) if isinstance(last, Sequential) else last
-    return model if inner is last else Sequential({**dict(rest), name: inner})
+        return dict(rest)
+    if isinstance(last, Sequential) and (inner := _before_softmax(last)) is not last.children():
+        return {**dict(rest), **({name: Sequential(inner)} if inner else {})}
+    return model.children()
 
 
 def _prepared(images: np.ndarray, prepare: Prepare | None) -> np.ndarray:

@@ -169,6 +169,10 @@ def test_a_softmax_inside_the_last_part_is_left_out_too():
     expected = flat.evaluate(images, labels, prepare=scale)
     assert nested.evaluate(images, labels, prepare=scale) == expected
     assert [path for path, _ in train.logit_layers(nested).walk()] == ["", "0", "1", "1.0"]
+    alone = tc.Sequential([*body, tc.Sequential([tc.Softmax()])])
+    assert alone.evaluate(images, labels, prepare=scale) == expected
+    only = tc.Sequential([tc.Softmax()])  # nothing would be left of it
+    assert train.logit_layers(only) is only
 
 
 def test_callbacks_are_all_called_in_every_epoch():
