@@ -66,7 +66,7 @@ class Teaching:
         split = ("data", "validation", "seed", "keep_copies_together")
         for weights in self.teachers:
             info = tc.load_info(weights_path(weights))
-            then = info.get("training") or {}
+            then = info["training"] if isinstance(info.get("training"), dict) else {}
             same = "fold" not in then and all(then.get(key, False) == training[key] for key in split)
             if was_trained_on(info, held_out) and not same:
                 raise tc.ConfigError(

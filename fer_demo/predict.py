@@ -79,7 +79,7 @@ def main(
     )
     cli.check_outputs({"--annotate": annotate}, paths)  # whose folders the next run would find it in
     detector = EmotionDetector(weights, face_detector(faces, SEARCHED), unsure)
-    annotator = Annotator(annotate, paths)
+    annotator = Annotator(annotate, paths, files)
     with ExitStack() as stack:
         notes = [stack.enter_context(_json_to(json_lines))] if json_lines else []
         notes += [stack.enter_context(_csv_to(csv))] if csv else []

@@ -97,7 +97,8 @@ def main(
     }
     checkpoint = tc.Checkpoint(out.with_name(f"{out.name}.checkpoint"), checkpoint_every)
     if out.exists() and resume and not checkpoint.exists():
-        check_belongs(out, tc.load_info(out).get("training", {}), options)
+        earlier = tc.load_info(out).get("training")
+        check_belongs(out, earlier if isinstance(earlier, dict) else {}, options)
         console.print(f"{out} is finished: nothing is left to go on with.", soft_wrap=True, markup=False)
         return
     if checkpoint.exists() and not resume:

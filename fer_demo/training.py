@@ -84,7 +84,13 @@ def hold_out(
     if share and not held_out.any():
         refuse("validation", validation, f"a share of these {len(dataset)} faces that is one face at least")
     if keep_copies_together and share:
-        held_out = keep_together(held_out.astype(int), dataset.groups) == 1
+        try:
+            held_out = keep_together(held_out.astype(int), dataset.groups) == 1
+        except DataError as error:
+            raise DataError(
+                f"{dataset.name}: a share of {validation} leaves nothing on one side when copies stay "
+                "together: hold out another share, or leave out --keep-copies-together"
+            ) from error
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 

@@ -119,7 +119,7 @@ class Checkpoint:
 
 
 class Resumable(Protocol):
-    """What `kept` keeps: see `tinycnn.train`."""
+    """What `kept` keeps: see `tinycnn.run.Run`."""
 
     weights: dict[str, np.ndarray]
 
@@ -176,7 +176,7 @@ def kept(
 
     if checkpoint.exists():
         arrays, info = checkpoint.read()
-        check_belongs(checkpoint.path, info["belongs_to"], belongs_to)
+        check_belongs(checkpoint.path, info.get("belongs_to", {}), belongs_to)
         run.load_state_dict(arrays, info)
     else:
         save()

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -24,43 +23,20 @@ def all_finite(array: np.ndarray) -> bool:
 
 def generators(model: Layer) -> dict[str, np.random.Generator]:
     """Return the random generators inside a model's layers, such as dropout's, by the paths of both."""
-    return {f"{path}.{name}": getattr(layer, name) for path, layer, name in _places(model)}
-
-
-#: A layer's path, the layer, and the name of its attribute that is a generator.
-Place = tuple[str, Layer, str]
-_known: WeakKeyDictionary[Layer, tuple[list[Layer], list[Place]]] = WeakKeyDictionary()
-
-
-def _changing(model: Layer) -> tuple[list[Layer], list[Place]]:
-    """Return the layers with running statistics, and where generators are; looked up once for all steps."""
-    if model not in _known:
-        leaves = [layer for _, layer in model.walk() if not layer.children() and layer.state]
-        _known[model] = leaves, _places(model)
-    return _known[model]
-
-
-def _places(model: Layer) -> list[Place]:
-    return [
-        (path, layer, name)
+    return {
+        f"{path}.{name}": value
         for path, layer in model.walk()
         for name, value in vars(layer).items()
-        if _draws(value)
-    ]
-
-
-def _draws(value: object) -> bool:
-    return isinstance(value, np.random.Generator)
+        if isinstance(value, np.random.Generator)
+    }
 
 
 class Undo:
     """A copy of what a forward pass in training changes: running statistics and random generators."""
 
     def __init__(self, model: Layer) -> None:
-        leaves, drawn = _changing(model)
-        self._arrays = [(array, array.copy()) for leaf in leaves for array in leaf.state.values()]
-        present = [getattr(layer, name) for _, layer, name in drawn]
-        self._states = [(rng, rng.bit_generator.state) for rng in present if _draws(rng)]
+        self._arrays = [(array, array.copy()) for array in model.state.values()]
+        self._states = [(rng, rng.bit_generator.state) for rng in generators(model).values()]
 
     def __call__(self) -> None:
         """Bring them back to where they were."""

@@ -7,11 +7,13 @@ almost every direction, so a few directions check thousands of numbers at the co
 """
 
 import copy
+import math
 from dataclasses import dataclass, replace
+from numbers import Integral
 
 import numpy as np
 
-from tinycnn.checks import check_positive, refuse
+from tinycnn.checks import check_positive, number, refuse
 from tinycnn.errors import ConfigError
 from tinycnn.layers import Layer
 
@@ -113,8 +115,8 @@ def gradcheck(
 
     Raises:
         ShapeError, DTypeError: x does not fit the layer.
-        ConfigError: `layer` is none, its gradients have other names than its parameters, or there are no
-            `directions`.
+        ConfigError: `layer` is none, its gradients have other names than its parameters, or another argument
+            is out of range.
 
     >>> import tinycnn as tc
     >>> tc.gradcheck(tc.ReLU(), np.array([[-1.0, 2.0]]), show=False).passed
@@ -123,6 +125,10 @@ def gradcheck(
     if not isinstance(layer, Layer):
         refuse("layer", layer, "an object of type Layer, such as tc.ReLU()")
     check_positive(directions=directions)
+    if not 0 < number(tolerance) < math.inf:
+        refuse("tolerance", tolerance, "a positive number, such as 1e-7")
+    if not isinstance(seed, Integral) or seed < 0:
+        refuse("seed", seed, "a whole number of at least 0")
     probe = _Probe(layer.astype(np.float64), np.array(x, np.float64), tolerance, seed)
     checks = tuple(probe.check(name, directions) for name in probe.arrays)
     result = GradCheck(repr(layer), checks, tolerance)

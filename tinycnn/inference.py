@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinycnn.checks import refuse
 from tinycnn.errors import TinyCNNError
 from tinycnn.kernels import active, backend_name, one_thread_pool
 from tinycnn.kernels.steps import Step
 from tinycnn.layers import (
+    AvgPool2D,
     BatchNorm,
     Concat,
     Conv2D,
@@ -103,14 +105,22 @@ def compile_for_inference(model: Layer) -> Prepared:
     the number of threads, nor, in networks of up to a million numbers, on an image's company in the batch:
     larger ones treat batches of 16 and more otherwise. Later training does not change the copy.
 
+    A layer that it has no rule for, such as one of your own or an `AvgPool2D` with padding, has the model run
+    layer by layer instead.
+
     Args:
         model: any layer, usually a `Sequential`.
+
+    Raises:
+        ConfigError: it is none.
 
     >>> import tinycnn as tc
     >>> model = tc.Sequential([tc.Conv2D(1, 4, 3, rng=0), tc.BatchNorm(4), tc.ReLU(), tc.GlobalAvgPool2D()])
     >>> tc.compile_for_inference(model)(np.zeros((2, 8, 8, 1), np.float32)).shape
     (2, 4)
     """
+    if not isinstance(model, Layer):
+        refuse("model", model, "a layer, usually a Sequential")
     twin = copy.deepcopy(model)
     twin.forget()  # a training batch's activations may hang on the model
     for _, layer in twin.walk():
@@ -248,6 +258,13 @@ class Walk:
     def _max_pool(self, layer: MaxPool2D, x: _Value) -> _Value:
         return self._step(layer, x, "pool")
 
+    def _avg_pool(self, layer: AvgPool2D, x: _Value) -> _Value:
+        shape = layer._checked_input(x.like).shape[1:]
+        if layer._pad(shape) != ((0, 0), (0, 0)):
+            raise NoRuleError(layer)  # windows at the edge have fewer pixels, so no kernel is theirs
+        taps = np.full((*layer.kernel_size, shape[-1]), 1 / math.prod(layer.kernel_size), x.like.dtype)
+        return self._step(layer, x, "window", taps=taps)
+
     def _mean(self, layer: GlobalAvgPool2D, x: _Value) -> _Value:
         return self._step(layer, x, "mean")
 
@@ -273,6 +290,7 @@ _RULES: dict[type[Layer], Callable[[Walk, Any, _Value], _Value]] = {
     BatchNorm: Walk._batch_norm,
     ReLU: Walk._relu,
     MaxPool2D: Walk._max_pool,
+    AvgPool2D: Walk._avg_pool,
     GlobalAvgPool2D: Walk._mean,
     Flatten: Walk._flatten,
     Softmax: Walk._softmax,

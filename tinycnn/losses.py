@@ -71,12 +71,11 @@ class SoftmaxCrossEntropy:
                 f"{remedy}"
             )
         classes = logits.shape[1]
+        check_labels(labels, classes)
         if labels.ndim == 1:
-            _check_classes(labels, classes)
             given = np.zeros(logits.shape, logits.dtype)
             given[np.arange(len(labels)), labels] = 1
         else:
-            _check_distributions(labels)
             given = labels.astype(logits.dtype)
         weights = self._image_weights(given)
         if not weights.any():  # nothing but ignored classes: nothing to average
@@ -94,6 +93,22 @@ class SoftmaxCrossEntropy:
             )
         relative = self.class_weights / self.class_weights.max()  # float32 may not reach as far as they do
         return given @ relative.astype(given.dtype)
+
+
+def check_labels(labels: np.ndarray, classes: int) -> None:
+    """Make sure that labels can be learnt, (N,) or (N, K), by a model of K classes.
+
+    Raises:
+        ShapeError, DTypeError, ConfigError: see `SoftmaxCrossEntropy`.
+    """
+    if labels.ndim == 1:
+        _check_classes(labels, classes)
+    elif labels.shape[1] != classes:
+        raise ShapeError(
+            f"labels are {labels.shape}: expected (N, {classes}), since the model has as many outputs"
+        )
+    else:
+        _check_distributions(labels)
 
 
 def _check_classes(labels: np.ndarray, classes: int) -> None:

@@ -38,7 +38,8 @@ class History:
     """One number per epoch: losses in nats, accuracies from 0 to 1, wall time in seconds.
 
     `loss` and `accuracy` are averages over the epoch's batches as they were trained, augmented and with
-    dropout. `val_loss` and `val_accuracy` are empty where `fit` was given no validation data.
+    dropout. `val_loss` and `val_accuracy` are empty where `fit` was given no validation data. `learning_rate`
+    is the rate that the step after the epoch has, or would have.
 
     >>> history = History(loss=[0.9, 0.4, 0.2], val_loss=[1.0, 0.7, 0.8])
     >>> history.best_epoch

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from numbers import Integral
 from typing import Any
 
@@ -11,13 +11,14 @@ import numpy as np
 from tinycnn import plan
 from tinycnn.averaging import ExponentialMovingAverage
 from tinycnn.checkpoint import Checkpoint, kept
-from tinycnn.checks import check_positive, refuse
-from tinycnn.errors import DTypeError, NonFiniteError, ShapeError
+from tinycnn.checks import check_flag, check_positive, refuse
+from tinycnn.errors import DTypeError, NonFiniteError, ShapeError, TinyCNNError
 from tinycnn.finite import Undo, all_finite, diagnosis
 from tinycnn.kernels import backend_name, one_thread_pool
 from tinycnn.kernels.memory import Arena, recycled_memory
 from tinycnn.layers import Layer, Sequential, Softmax
-from tinycnn.losses import SoftmaxCrossEntropy
+from tinycnn.layers.base import behaves_as
+from tinycnn.losses import SoftmaxCrossEntropy, check_labels
 from tinycnn.optimizers import Adam, Optimizer
 from tinycnn.progress import Bar, Progress
 from tinycnn.reuse import Kept
@@ -101,9 +102,11 @@ def fit(
     _check_data(x, labels)
     callbacks = _checked_callbacks(callbacks)
     _check_options(optimizer, loss, ema, checkpoint, validation, seed)
+    check_flag(keep_best=keep_best)
+    _check_functions(prepare=prepare, augment=augment)
     data = {"x": x, "labels": labels}
     if validation is not None:
-        _check_data(*validation)
+        _check_validation(model, *validation)
         data |= {"validation x": validation[0], "validation labels": validation[1]}
     optimizer, loss = optimizer or Adam(), loss or SoftmaxCrossEntropy()
     reporter = progress if isinstance(progress, Progress) else Bar() if progress else Progress()
@@ -270,8 +273,10 @@ def logit_layers(model: Sequential) -> Sequential:
 
 def _before_softmax(model: Sequential) -> Mapping[str, Layer]:
     """Return a model's layers but for a final Softmax, in whatever chain it stands; perhaps none are left."""
+    if not behaves_as(type(model), Sequential, *plan.PASSES):
+        return model.children()  # what another forward makes of its layers, only it knows
     *rest, (name, last) = model.children().items()
-    if isinstance(last, Softmax):
+    if behaves_as(type(last), Softmax, *plan.PASSES):
         return dict(rest)
     if isinstance(last, Sequential) and (inner := _before_softmax(last)) is not last.children():
         return {**dict(rest), **({name: Sequential(inner)} if inner else {})}
@@ -321,6 +326,26 @@ def _check_data(x: np.ndarray, labels: np.ndarray) -> None:
         raise ShapeError(
             f"expected N >= 1 images and as many labels, found shapes {x.shape} and {labels.shape}"
         )
+
+
+def _check_validation(model: Sequential, x: np.ndarray, labels: np.ndarray) -> None:
+    """Find out now what would otherwise end the training after its first epoch."""
+    try:
+        _check_data(x, labels)
+        classes = None
+        with suppress(ShapeError):  # of images that only `prepare` brings into the model's shape
+            *_, classes = model.output_shape(getattr(model, "input_shape", None) or x.shape[1:])
+        if classes is not None:
+            check_labels(labels, classes)
+    except TinyCNNError as error:
+        error.add_note("in the validation data")
+        raise
+
+
+def _check_functions(**functions: object) -> None:
+    for name, function in functions.items():
+        if function is not None and not callable(function):
+            refuse(name, function, "a function, or None")
 
 
 def _checked_callbacks(callbacks: object) -> list[Callback]:

@@ -118,10 +118,10 @@ def write_csv(path: Path, images: np.ndarray, labels: np.ndarray) -> None:
 
 
 def _lines(images: np.ndarray, labels: np.ndarray) -> Iterator[bytes]:
-    yield b"emotion,pixels,Usage\n"
+    yield b"emotion,pixels\n"
     for image, label in zip(images, labels, strict=True):
         pixels = " ".join(map(_NUMBERS.__getitem__, image.tobytes()))
-        yield f"{label},{pixels},Training\n".encode()
+        yield f"{label},{pixels}\n".encode()
 
 
 def _compressed(parts: Iterable[bytes]) -> Iterator[bytes]:

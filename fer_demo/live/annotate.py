@@ -23,10 +23,12 @@ class Annotator:
     Args:
         folder: is made if it is not there; None to write nothing.
         roots: files and folders that the originals were found in.
+        originals: all of them; none is written over.
     """
 
-    def __init__(self, folder: Path | None, roots: Iterable[Path]) -> None:
+    def __init__(self, folder: Path | None, roots: Iterable[Path], originals: Iterable[Path]) -> None:
         self._folder = folder
+        self._originals = {path.resolve() for path in originals}
         self._roots = [root for root in roots if root.is_dir()]
         self._written: set[Path] = set()
         self._recorder: Recorder | None = None
@@ -41,7 +43,7 @@ class Annotator:
             path: of the original.
 
         Raises:
-            DataError: the copy would take the original's place.
+            DataError: the copy would take an original's place.
             DeviceError: the copy cannot be written.
         """
         if self._folder is None:
@@ -80,8 +82,9 @@ class Annotator:
         while target in self._written:  # of two folders' files with one name, or a.gif and a.png
             number += 1
             target = target.with_stem(f"{stem}-{number}")
-        if target.resolve() == path.resolve():
-            raise DataError(f"{display_name(str(path))}: the copy would replace it; name another --annotate")
+        if target.resolve() in self._originals:
+            name, place = display_name(str(path)), display_name(str(target))
+            raise DataError(f"{name}: the copy would replace {place}, an original; name another --annotate")
         target.parent.mkdir(parents=True, exist_ok=True)
         self._written.add(target)
         return target

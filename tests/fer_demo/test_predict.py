@@ -120,8 +120,18 @@ def test_a_copy_never_replaces_its_original(run, media):
     before = (media / "a.png").read_bytes()
     code, _, error = run(predict.app, "media/a.png", "--annotate", "media")
     assert code == 1
-    assert "media/a.png: the copy would replace it; name another --annotate" in error
+    assert "media/a.png: the copy would replace media/a.png, an original; name another --annotate" in error
     assert (media / "a.png").read_bytes() == before
+
+
+def test_a_copy_never_replaces_another_original(run, media, tmp_path):
+    (tmp_path / "other").mkdir()
+    content = (media / "none.bmp").read_bytes()
+    (tmp_path / "other" / "a.png").write_bytes(content)
+    code, _, error = run(predict.app, "media/a.png", "other/a.png", "--annotate", "other")
+    assert code == 1
+    assert "media/a.png: the copy would replace other/a.png, an original" in error
+    assert (tmp_path / "other" / "a.png").read_bytes() == content
 
 
 def test_copies_are_not_written_where_the_next_run_would_read_them(run, media):

@@ -35,6 +35,14 @@ def test_a_share_of_no_face_is_refused():
         hold_out(FACES, "0.01", seed=0)
 
 
+def test_a_share_that_copies_swallow_is_refused_with_a_remedy():
+    faces = replace(FACES, images=np.repeat(FACES.images[:1], 70, axis=0))
+    with pytest.raises(
+        DataError, match=r"a share of 0\.3 leaves nothing .* leave out --keep-copies-together"
+    ):
+        hold_out(faces, "0.3", seed=0, keep_copies_together=True)
+
+
 def test_an_emotion_with_one_face_keeps_it():
     labels = np.array([0, *[1] * 69])
     training, _ = hold_out(replace(FACES, labels=labels), "0.9", seed=0)

@@ -197,6 +197,12 @@ def test_another_training_is_refused_with_what_differs(path, options, difference
     assert path.read_bytes() == before
 
 
+def test_a_file_that_says_nothing_of_its_training_is_another_ones(path):
+    tc.Checkpoint(path).write({"w": np.zeros(1)}, {})
+    with pytest.raises(tc.ConfigError, match="belongs to another run: "):
+        fit(build(), tc.Checkpoint(path))
+
+
 def test_probabilities_as_labels_are_trained_on_in_parts_and_told_apart(path):
     labels, others = np.random.default_rng(0).dirichlet(np.ones(3), (2, 26))
     model = build()

@@ -176,6 +176,17 @@ def test_no_class_is_counted_where_the_model_says_nan():
         model.evaluate(x, labels)
 
 
+def test_a_layer_that_was_exchanged_is_put_back_too():
+    model, (x, labels) = build(), batch()
+    step(model, x, labels)
+    model.children()["norm"] = norm = tc.BatchNorm(2)
+    x[0, 0] = np.nan
+    before = norm.state["running_mean"].copy()
+    with pytest.raises(tc.NonFiniteError):
+        step(model, x, labels)
+    np.testing.assert_array_equal(norm.state["running_mean"], before)
+
+
 def test_a_generator_that_was_replaced_is_put_back_too():
     model = tc.Sequential({"dropout": tc.Dropout(0.5, rng=0), "dense": tc.Dense(3, 2, rng=0)})
     x, labels = np.ones((4, 3), np.float32), np.array([0, 1, 0, 1])

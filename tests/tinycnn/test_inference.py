@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinycnn as tc
+from tinycnn import inference
 
 
 def close(found, expected):
@@ -88,7 +89,9 @@ def models(draw_from):
 
     def layer(c):
         kind = draw_from(
-            st.sampled_from(["conv", "depthwise", "separable", "pool", "norm", "relu", "residual", "concat"])
+            st.sampled_from(
+                ["conv", "depthwise", "separable", "pool", "mean", "norm", "relu", "residual", "concat"]
+            )
         )
         bias, out = draw_from(st.booleans()), draw_from(st.integers(1, 20))
         if kind == "residual":
@@ -103,6 +106,7 @@ def models(draw_from):
             "depthwise": lambda: tc.DepthwiseConv2D(c, **window(), bias=bias, rng=rng),
             "separable": lambda: tc.SeparableConv2D(c, out, **window(), bias=bias, rng=rng),
             "pool": lambda: tc.MaxPool2D(**window()),
+            "mean": lambda: tc.AvgPool2D(**window()),
             "norm": lambda: tc.BatchNorm(c),
             "relu": tc.ReLU,
         }[kind]()
@@ -124,6 +128,15 @@ def models(draw_from):
 def test_random_models(backend, case):
     model, x = case
     close(tc.compile_for_inference(model)(x), model.forward(x))
+
+
+@pytest.mark.parametrize(("padding", "prepared"), [("valid", True), ("same", False)])
+def test_an_average_pool_is_a_window_like_others_unless_it_is_padded(backend, padding, prepared):
+    layers = [tc.Conv2D(1, 3, 3, rng=0), tc.BatchNorm(3), tc.AvgPool2D((2, 3), (2, 1), padding), tc.ReLU()]
+    model, x = randomise(tc.Sequential(layers), rng := np.random.default_rng(0)), draw(rng, 2, 7, 8, 1)
+    network = tc.compile_for_inference(model)
+    close(network(x), model.forward(x))
+    assert all((plan is inference._layer_by_layer) != prepared for plan in network._plans.values())
 
 
 def test_many_weights_in_blocks_of_images(backend):
@@ -176,7 +189,7 @@ def test_unknown_layers_and_changed_ones_run_as_they_are(backend):
             return np.minimum(x, 0), None
 
     x = draw(np.random.default_rng(0), 3, 6, 6, 2)
-    for layer in (Twice(), Negative(), tc.AvgPool2D(2)):
+    for layer in (Twice(), Negative(), tc.AvgPool2D(3, 2, "same")):
         model = tc.Sequential([tc.Conv2D(2, 3, 3, padding="same", rng=0), layer, tc.Softmax()])
         np.testing.assert_array_equal(tc.compile_for_inference(model)(x), model.forward(x))
 

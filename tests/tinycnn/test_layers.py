@@ -242,6 +242,13 @@ DENSE = tc.Dense(2, 2, rng=0)
         (lambda: tc.Dropout("half"), "rate='half'"),
         (lambda: tc.BatchNorm(3, momentum=1), "momentum=1"),
         (lambda: tc.BatchNorm(3, eps=0), "eps=0"),
+        (lambda: tc.Composite({"a": 3}), "Composite: 'a' is a int, expected a layer"),
+        (lambda: tc.Composite({"a.b": tc.ReLU()}), "'a.b'"),
+        (lambda: tc.compile_for_inference(5), "model=5: expected a layer"),
+        (lambda: tc.gradcheck(tc.ReLU(), np.ones((1, 2)), tolerance="small"), "tolerance='small'"),
+        (lambda: tc.gradcheck(tc.ReLU(), np.ones((1, 2)), tolerance=-1), "tolerance=-1"),
+        (lambda: tc.gradcheck(tc.ReLU(), np.ones((1, 2)), seed=-1), "seed=-1"),
+        (lambda: tc.set_threads(True), "set_threads(True)"),
         (lambda: tc.Sequential([]), "at least one layer"),
         (lambda: tc.Sequential([tc.ReLU(), "relu"]), "'1' is a str"),
         (lambda: tc.Sequential({"a.b": tc.ReLU()}), "'a.b'"),
@@ -249,7 +256,7 @@ DENSE = tc.Dense(2, 2, rng=0)
         (lambda: tc.Sequential([tc.ReLU()] * 2), "'0' and '1' are one layer object"),
         (lambda: tc.Residual(*[tc.Dense(2, 2)] * 2), "'main' and 'shortcut' are one layer object"),
         (lambda: tc.Sequential([DENSE, tc.Residual(DENSE)]), "'0' and '1.main' are one layer object"),
-        (lambda: tc.Residual("x"), "main is a str"),
+        (lambda: tc.Residual("x"), "'main' is a str"),
     ],
 )
 def test_bad_arguments_are_refused_at_once(build, message):
@@ -355,3 +362,35 @@ def test_a_layer_that_returns_one_thing_of_two_is_told_so():
     layer.forward(two, train=True)
     with pytest.raises(tc.ConfigError, match=r"_backward has to return the input's gradient and a dict"):
         layer.backward(two)
+
+
+def test_parts_of_a_composite_are_exchanged_where_they_are_kept():
+    """A second place for them could say something else."""
+    residual, separable = tc.Residual(tc.ReLU()), tc.SeparableConv2D(1, 2, 3)
+    for layer, name in [(residual, "main"), (residual, "shortcut"), (separable, "pointwise")]:
+        with pytest.raises(AttributeError):
+            setattr(layer, name, tc.ReLU())
+    assert residual.shortcut is None
+
+
+def test_a_copy_in_another_dtype_has_no_way_back_from_the_first_ones_forward():
+    dense = tc.Dense(2, 2, rng=0)
+    dense.forward(np.ones((1, 2), np.float32), train=True)
+    with pytest.raises(tc.CacheError):
+        dense.astype(np.float64).backward(np.ones((1, 2), np.float32))
+    dense.backward(np.ones((1, 2), np.float32))
+
+
+def test_an_error_on_the_way_back_names_the_layer():
+    class Wrong(tc.Layer):
+        def _backward(self, dy, cache):
+            return dy
+
+        def _forward(self, x, train):
+            return x, None
+
+    model = tc.Sequential({"block": tc.Sequential({"wrong": Wrong()})})
+    y = model.forward(np.ones((1, 2), np.float32), train=True)
+    with pytest.raises(tc.ConfigError) as caught:
+        model.backward(y)
+    assert caught.value.__notes__ == ["in layer 'wrong'", "in layer 'block'"]

@@ -161,6 +161,47 @@ def test_prepare_may_keep_what_it_made(backend):
         np.testing.assert_array_equal(made, copy)
 
 
+class Doubled(tc.Softmax):
+    """Not the softmax that the loss contains."""
+
+    def _forward(self, x, train):
+        return super()._forward(2 * x, train)
+
+
+class Reversed(tc.Sequential):
+    """Not a chain in the order of its layers."""
+
+    def forward(self, x, train=False):
+        for layer in reversed(self.children().values()):
+            x = layer.forward(x, train)
+        return x
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.array([0, 1, 2, 0]), "label 2 at position 2: expected 0 to 1"),
+        (np.zeros(4), "labels are float64: expected integers"),
+        (np.eye(4)[:, :3], r"labels are \(4, 3\): expected \(N, 2\)"),
+    ],
+)
+def test_validation_labels_are_looked_at_before_the_first_step(labels, message):
+    images, right = stripes(4)
+    model = small_model()
+    before = {name: array.copy() for name, array in model.params.items()}
+    with pytest.raises(tc.TinyCNNError, match=message) as caught:
+        model.fit(images, right, validation=(images, labels), prepare=scale, epochs=1, progress=False)
+    assert "in the validation data" in caught.value.__notes__
+    for name, array in model.params.items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+@pytest.mark.parametrize("name", ["prepare", "augment", "keep_best"])
+def test_options_of_another_kind_are_refused_by_name(name):
+    with pytest.raises(tc.ConfigError, match=f"{name}=5: expected"):
+        small_model().fit(*stripes(4), progress=False, **{name: 5})
+
+
 def test_a_softmax_inside_the_last_part_is_left_out_too():
     images, labels = stripes(64)
     body = [tc.Flatten(), tc.Dense(64, 2, rng=0)]
@@ -172,6 +213,10 @@ def test_a_softmax_inside_the_last_part_is_left_out_too():
     alone = tc.Sequential([*body, tc.Sequential([tc.Softmax()])])
     assert alone.evaluate(images, labels, prepare=scale) == expected
     only = tc.Sequential([tc.Softmax()])  # nothing would be left of it
+    only_layers = tc.Sequential([tc.ReLU(), Doubled()])
+    assert train.logit_layers(only_layers) is only_layers
+    other_way = Reversed([tc.Softmax(), tc.ReLU(), tc.Softmax()])
+    assert train.logit_layers(other_way) is other_way
     assert train.logit_layers(only) is only
 
 

@@ -58,7 +58,7 @@ def set_threads(count: int) -> None:
     2
     """
     global _count
-    if not isinstance(count, int) or count < 1:
+    if type(count) is not int or count < 1:
         raise ConfigError(f"set_threads({count!r}): expected a positive whole number")
     _count = count
 

@@ -146,6 +146,7 @@ class Layer:
         if not known:
             refuse("dtype", dtype, "np.float32 or np.float64")
         twin = copy.deepcopy(self)
+        twin.forget()  # a pass in one dtype has no way back in another
         for _, layer in twin.walk():
             if not layer.children():
                 for arrays in (layer.params, layer.state, layer.grads):
@@ -195,7 +196,8 @@ class Composite(Layer):
         children: the layers by name.
 
     Raises:
-        ConfigError: one layer object stands in two places, here or further in.
+        ConfigError: a child is no layer, a name has a dot, or one layer object stands in two places, here or
+            further in.
 
     >>> block = tc.SeparableConv2D(3, 8, 3, bias=False)
     >>> list(block.children())
@@ -207,6 +209,13 @@ class Composite(Layer):
     def __init__(self, children: Mapping[str, Layer]) -> None:
         # No super().__init__(): a composite has no arrays and no cache of its own.
         self._children = dict(children)
+        for name, child in self._children.items():
+            if not isinstance(child, Layer):
+                found = type(child).__name__
+                raise ConfigError(f"{type(self).__name__}: {name!r} is a {found}, expected a layer")
+            if not isinstance(name, str) or not name or "." in name:
+                kind = type(self).__name__
+                raise ConfigError(f"{kind}: layer name {name!r}: expected a word without a dot")
         seen: dict[int, str] = {}
         for path, layer in self.walk():  # a second forward would overwrite what the first one remembers
             if (first := seen.setdefault(id(layer), path)) != path:

@@ -1,6 +1,6 @@
 """Convolutions: ordinary, depthwise, and the two-step separable one of Xception and MobileNet."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -235,9 +235,19 @@ class SeparableConv2D(Composite):
         check_positive(in_channels=in_channels, out_channels=out_channels)
         check_size((in_channels, out_channels), "in_channels and out_channels")
         rng = generator(rng)
-        self.depthwise = DepthwiseConv2D(in_channels, kernel_size, stride, padding, False, init, l2, rng)
-        self.pointwise = Conv2D(in_channels, out_channels, 1, 1, "valid", bias, init, l2, rng)
-        super().__init__({"depthwise": self.depthwise, "pointwise": self.pointwise})
+        depthwise = DepthwiseConv2D(in_channels, kernel_size, stride, padding, False, init, l2, rng)
+        pointwise = Conv2D(in_channels, out_channels, 1, 1, "valid", bias, init, l2, rng)
+        super().__init__({"depthwise": depthwise, "pointwise": pointwise})
+
+    @property
+    def depthwise(self) -> DepthwiseConv2D:
+        """The part that sees space."""
+        return cast(DepthwiseConv2D, self._children["depthwise"])
+
+    @property
+    def pointwise(self) -> Conv2D:
+        """The 1x1 part, which mixes channels."""
+        return cast(Conv2D, self._children["pointwise"])
 
     def forward(self, x: np.ndarray, train: bool = False) -> np.ndarray:
         """Return (N, OH, OW, O) for x (N, H, W, C)."""

@@ -65,7 +65,7 @@ def initial_kernel(name: str, rng: Seed, shape: tuple[int, ...], fan_in: int, fa
         fan_out: how many outputs one input reaches.
 
     Raises:
-        ConfigError: unknown name, or no seed.
+        ConfigError: the name is unknown, or `rng` is something else.
     """
     if not isinstance(name, str) or name not in INITIALIZERS:
         refuse("init", name, f"one of {', '.join(map(repr, INITIALIZERS))}")

@@ -218,7 +218,7 @@ def _add(operator: Operator) -> Result:
 
 def _concat(operator: Operator) -> Result:
     first, *rest = operator.inputs
-    if operator.attributes["axis"] not in (1, 1 - len(first.shape) - 1):
+    if operator.attributes["axis"] not in (1, -len(first.shape)):
         refuse("axis", operator.attributes["axis"], "1: the channels")
     if any(one.map_shape for one in operator.inputs) or any(
         one.shape[:-1] != first.shape[:-1] for one in rest

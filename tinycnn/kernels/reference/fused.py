@@ -114,8 +114,8 @@ def _moments(z: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
 def _merged(parts: Sequence[tuple[int, np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and variance of a whole, given the moments of its parts.
 
-    Chan, Golub & LeVeque, "Algorithms for computing the sample variance", 1983: what the parts' means are
-    away from the whole's counts once for each value.
+    Chan, Golub & LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979:
+    what the parts' means are away from the whole's counts once for each value.
     """
     counts, means, squares = (np.array(values) for values in zip(*parts, strict=True))
     mean = counts @ means / counts.sum()
