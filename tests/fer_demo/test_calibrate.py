@@ -75,7 +75,7 @@ def test_faces_that_the_model_was_trained_on_are_refused(calibrate, faces, save_
     sha256 = tc.load_info(weights)["calibration"]["data"]["sha256"]
     weights = save_weights(training={"data": sha256, "validation": "PublicTest"})
     before = weights.read_bytes()
-    code, _, error = calibrate(weights, "--data", "faces.csv", "--part", "Training")
+    code, _, error = calibrate(weights, "--data", "faces.csv", "--part", "all")
     assert code == 2
     assert "faces.csv: as far as the files tell, the model was trained on some of these faces" in error
     assert weights.read_bytes() == before
@@ -86,7 +86,7 @@ def test_faces_that_the_model_was_trained_on_are_refused(calibrate, faces, save_
     [
         (["mini_xception", "--data", "faces.csv"], "mini_xception: no such file"),
         (["faces.csv", "--data", "faces.csv"], "faces.csv: not a whole safetensors file"),
-        (["small.safetensors", "--data", "faces.csv"], "no face is marked PublicTest, only Training"),
+        (["small.safetensors", "--data", "faces.csv"], "no part PublicTest; take all of them"),
         (
             ["small.safetensors", "--data", "few.csv", "--part", "all"],
             "found 99 faces, expected at least 100",

@@ -13,7 +13,7 @@ from fer_demo.data.convert import write_csv
 
 @pytest.fixture
 def faces(tmp_path):
-    """A CSV file of faces, all of the training part."""
+    """A CSV file of faces that are not marked."""
     rng = np.random.default_rng(0)
     images = (rng.random((120, 1, 1, 1)) * rng.integers(0, 256, (120, 48, 48, 1))).astype(np.uint8)
     write_csv(tmp_path / "faces.csv", images, np.arange(120) % 7)
@@ -24,7 +24,7 @@ def test_the_file_answers_as_the_float_weights_do(run_command, faces, save_weigh
     training = {"model": "small", "data": "0" * 64, "validation": "PublicTest"}
     weights = save_weights(calibration={"temperature": 2.0}, training=training, history={"loss": [1.0]})
     code, output, error = run_command(
-        quantize, weights, "--data", "faces.csv", "--images", 50, "--out", "new/int8.st"
+        quantize, weights, "--data", "faces.csv", "--part", "all", "--images", 50, "--out", "new/int8.st"
     )
     assert (code, error) == (0, "")
     assert "QuantizedModel(2 steps, 16,128 int8 weights" in output
@@ -47,14 +47,14 @@ def test_the_file_answers_as_the_float_weights_do(run_command, faces, save_weigh
 def test_the_same_seed_gives_the_same_bytes(run_command, faces, save_weights, tmp_path):
     save_weights()
     for out, seed in (("a", 1), ("b", 1), ("c", 2)):
-        options = ("--data", "faces.csv", "--images", 5, "--seed", seed, "--out", out)
+        options = ("--data", "faces.csv", "--part", "all", "--images", 5, "--seed", seed, "--out", out)
         assert run_command(quantize, "small.safetensors", *options)[0] == 0
     a, b, c = ((tmp_path / name).read_bytes() for name in "abc")
     assert a == b != c
 
 
 def test_what_needs_float_weights_says_so(run_command, faces, save_weights):
-    run_command(quantize, save_weights(), "--data", "faces.csv", "--out", "int8.st")
+    run_command(quantize, save_weights(), "--data", "faces.csv", "--part", "all", "--out", "int8.st")
     with pytest.raises(tc.ConfigError, match=r"int8\.st: an int8 network cannot be looked into"):
         sight.block_maps(EmotionClassifier("int8.st"), faces[0, :, :, 0])
     for module, options in ((calibrate, ["--part", "all"]), (quantize, ["--out", "again.st"])):
@@ -71,7 +71,7 @@ def test_what_needs_float_weights_says_so(run_command, faces, save_weights):
         (["small.safetensors", "--data", "nothing.csv"], "nothing.csv: no such file"),
         (
             ["small.safetensors", "--data", "faces.csv", "--part", "PublicTest"],
-            "no face is marked PublicTest",
+            "no part PublicTest; take all of them",
         ),
         (["small.safetensors"], "--data"),
     ],
