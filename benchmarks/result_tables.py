@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ def _trainings(rows: list[Row]) -> str:
     for row in rows:
         groups[_without_seed(row)].append(row)
     for number, group in enumerate(groups.values(), 1):
+        group.sort(key=lambda row: row["seed"])
         first = group[0]
         accuracy = over_seeds([row["accuracy"] for row in group])
         cells = [str(number), f"`{first['model']}`", _recipe(first), first["validation"]]
@@ -97,7 +99,18 @@ def _paper(rows: list[Row]) -> str:
 
 def _without_seed(row: Row) -> str:
     measured = ("seed", "accuracy", "macro_f1", "flip_accuracy", "train_accuracy", "seconds", "environment")
-    return json.dumps({name: value for name, value in row.items() if name not in (*measured, "command")})
+    left_out = (*measured, "command", "details")
+    return json.dumps({name: value for name, value in row.items() if name not in left_out} | _own_recipe(row))
+
+
+def _own_recipe(row: Row) -> Row:
+    """What the recipe says of this model: whatever it says of others, trainings of it are alike."""
+
+    def own(part: re.Match[str]) -> str:
+        return part[0] if part[1] == "dropout" and f"'{row['model']}'" in part[0] else ""
+
+    # Its own learning rate is a field of the row.
+    return {"details": re.sub(r", (learning_rates|dropout)=\{[^}]*\}", own, row["details"] or "")}
 
 
 def _command(number: int, row: Row) -> str:

@@ -62,6 +62,21 @@ def test_seeds_of_one_training_become_one_row_of_the_table(collect, tmp_path):
     assert "python -m fer_demo.train --data fer.csv --model compact --recipe modern --epochs 2" in table
 
 
+def test_what_a_recipe_says_of_other_models_parts_no_seeds(collect, tmp_path):
+    parts = (
+        "learning_rates={'compact': 0.1}",
+        "learning_rates={'compact': 0.1, 'alexnet': 1}, dropout={'alexnet': 0}",
+    )
+    other = "learning_rates={'compact': 0.1}, dropout={'compact': 0}"
+    files = [
+        weights(tmp_path / f"{seed}.st", seed, details=f"Recipe(name='modern', {part})")
+        for seed, part in enumerate((*parts, other))
+    ]
+    _, table = collect(*files, name="trainings")
+    assert "| 64 | 0, 1 |" in table
+    assert "| 64 | 2 |" in table
+
+
 def test_a_command_says_all_options_and_names_files_by_their_digests():
     training = {"model": "compact", "details": "Recipe()", "seed": 0, "keep_copies_together": True}
     training |= {"teacher": {"sha256": ["0123456789abcdef"], "share": 0.5}, "extra": "f" * 64, "data": "9f"}
