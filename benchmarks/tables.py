@@ -227,12 +227,14 @@ PEERS = {"PyTorch": "torch", "ONNX Runtime": "onnxruntime"}
 #: How each saved result is shown.
 TABLES: dict[str, Callable[[Row], str]] = {
     "train_step": _training,
+    "train_step_xeon": _training,
     "train_step_modes": _modes,
     "train_step_numpy": _training,
     "train_step_scaling": _scaling,
     "networks": _networks,
     "end_to_end": _end_to_end,
     "inference": _inference,
+    "inference_xeon": _inference,
     "memory": _memory,
     "cold_start": _cold_start,
     "webcam": _webcam,

@@ -121,6 +121,8 @@ class EmotionClassifier:
 
 def _columns(model: tc.Sequential, labels: Any) -> list[int]:
     """Where the model's output has each of `EMOTIONS`."""
+    if model.input_shape not in (None, _FACE):
+        raise tc.ConfigError(f"it takes images of {model.input_shape}, expected grey faces of {_FACE}")
     try:
         outputs = model.output_shape(_FACE)
     except tc.ShapeError as error:

@@ -18,6 +18,7 @@ from fer_demo.data.dataset import display_name
 from fer_demo.data.held_out import HeldOut, load_held_out
 from fer_demo.errors import DataError
 from fer_demo.metrics import fold_metrics, summarise_folds, wilson_interval
+from fer_demo.output import check_writable
 from fer_demo.report.evaluation import print_evaluation, write_evaluation
 from fer_demo.training import was_trained_on
 
@@ -67,7 +68,7 @@ def main(
     classifier = EmotionClassifier(weights, flip_average)
     cli.check_outputs({"--json": json, "--out": out}, [source, classifier.path])
     if json is not None:
-        json.parent.mkdir(parents=True, exist_ok=True)  # fail now, not after the work
+        check_writable(json)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:

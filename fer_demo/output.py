@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, TextIO
 
 
@@ -14,6 +15,20 @@ class _Raw(io.FileIO):
         except OSError as error:
             error.filename = self.name
             raise
+
+
+def check_writable(path: Path) -> None:
+    """Make the folder of a file that will be written, and find out now whether that will be possible.
+
+    Raises:
+        OSError: it will not.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists() or path.is_file():  # what is neither, such as /dev/null, is written into as it is
+        try:
+            TemporaryFile(dir=path.parent).close()
+        except OSError as error:
+            raise OSError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def open_output(path: Path) -> TextIO:

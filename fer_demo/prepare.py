@@ -16,6 +16,7 @@ from fer_demo.data.convert import NO_FACE, Choice, Converted, convert, write_csv
 from fer_demo.data.dataset import EMOTIONS, display_name
 from fer_demo.data.sources import Fault, list_ckplus, list_folders, list_rafdb
 from fer_demo.errors import DataError
+from fer_demo.output import check_writable
 
 
 class Layout(StrEnum):
@@ -111,10 +112,11 @@ def main(
         converted = convert(pictures, choice, lambda: progress.advance(task))
     faults += converted.faults
     _print_counts(converted, console)
+    if len(converted.labels):
+        write_csv(out, converted.images, converted.labels)
     _report_faults(faults, out)
     if not len(converted.labels):
         raise DataError(f"{display_name(str(source))}: no usable face is left, so nothing was written")
-    write_csv(out, converted.images, converted.labels)
     console.print(f"Wrote {len(converted.labels)} faces: {display_name(str(out))}")
 
 
@@ -124,7 +126,7 @@ def _check_output(out: Path) -> None:
         raise DataError(f"{display_name(str(out))}: expected a name that ends in .csv or .csv.gz for --out")
     if out.is_dir():
         raise DataError(f"{display_name(str(out))}: this is a folder; name a file for --out")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(out)
 
 
 def _print_counts(converted: Converted, console: Console) -> None:

@@ -13,6 +13,7 @@ from fer_demo.classifier import EmotionClassifier
 from fer_demo.data.dataset import display_name
 from fer_demo.data.held_out import load_held_out
 from fer_demo.errors import DataError
+from fer_demo.output import check_writable
 
 #: Faces that show how large a network's numbers get.
 IMAGES = 512
@@ -54,7 +55,7 @@ def main(
     if classifier.quantized:
         raise DataError(f"{display_name(weights)}: weights in int8 already; name those in float32")
     cli.check_outputs({"--out": out}, [source, classifier.path])
-    out.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(out)
     faces = load_held_out(source, part).dataset.images
     if not len(faces):
         raise DataError(f"{display_name(str(source))}: found no faces, expected some hundred")

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import shutil
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +12,8 @@ def replace_file(path: Path, content: bytes | Iterable[bytes], previous: Path | 
     """Write `content` under a temporary name beside `path`, flush it to the disk, and rename it to `path`.
 
     A reader, or a power cut, finds the old file or the new one, never a half. What is no file, such as
-    /dev/null or a pipe, is not replaced but written into.
+    /dev/null or a pipe, is not replaced but written into; of a link, what it leads to is replaced. The new
+    file has the old one's permissions.
 
     Args:
         path: where the content shall be.
@@ -23,7 +25,7 @@ def replace_file(path: Path, content: bytes | Iterable[bytes], previous: Path | 
         OSError: the file, which it names, cannot be written; whatever was at `path` is still there, or at
             `previous`.
     """
-    parts = [content] if isinstance(content, bytes) else content
+    parts, path = [content] if isinstance(content, bytes) else content, Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
         with path.open("wb") as file:
             file.writelines(parts)
@@ -34,6 +36,8 @@ def replace_file(path: Path, content: bytes | Iterable[bytes], previous: Path | 
             file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
+        if path.exists():
+            shutil.copymode(path, temporary)
         if previous is not None and path.exists():
             path.replace(previous)
         temporary.replace(path)

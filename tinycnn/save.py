@@ -7,7 +7,7 @@ import inspect
 import json
 import os
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from safetensors import SafetensorError, deserialize
 
 from tinycnn import layers
 from tinycnn._version import __version__
+from tinycnn.checks import refuse
 from tinycnn.errors import ConfigError, FileFormatError, TinyCNNError
 from tinycnn.files import replace_file
 from tinycnn.finite import all_finite
@@ -95,6 +96,8 @@ def save(
     """
     if not isinstance(model, Sequential):
         raise ConfigError(f"model is a {type(model).__name__}: expected a tinycnn.Sequential")
+    if isinstance(labels, str | Mapping) or not isinstance(labels, Iterable):
+        refuse("labels", labels, "a list of names")
     info = {**extra, "labels": list(labels), "metrics": metrics or {}}
     content = model_bytes(FORMAT, model, {**model.params, **model.state}, info)
     try:
@@ -358,5 +361,7 @@ def build(spec: Any, depth: int = 0) -> Any:
     if "type" not in spec:
         return arguments
     if not isinstance(spec["type"], str) or spec["type"] not in REGISTRY:
-        raise ConfigError(f"unknown layer {spec['type']!r}")
+        raise ConfigError(
+            f"unknown layer {spec['type']!r}: if it is your own, call tinycnn.register with its class first"
+        )
     return REGISTRY[spec["type"]](**arguments)

@@ -70,13 +70,16 @@ def _is_pair(folder: Path) -> bool:
 
 
 def _list_pair(folder: Path) -> Listing:
-    images = {path.stem: path for path in visible(folder / "images")}
+    images, faults = dict[str, Path](), list[Fault]()
+    for path in visible(folder / "images"):
+        if (first := images.setdefault(path.stem, path)) != path:
+            faults.append(Fault(str(path), f"{first.name} has the same number and is taken"))
     labels = {
         path.name.removesuffix(_ENDING): path
         for path in visible(folder / "annotations")
         if path.name.endswith(_ENDING)
     }
-    pictures, faults = [], []
+    pictures = []
     for name in sorted(images.keys() | labels.keys()):
         if name not in images:
             faults.append(Fault(str(labels[name]), "there is no image of that number"))

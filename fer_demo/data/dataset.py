@@ -1,9 +1,11 @@
 """The one form in which every source delivers its faces."""
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
+from os import PathLike
 from typing import Self
 
 import numpy as np
@@ -91,6 +93,21 @@ def display_name(name: str) -> str:
     That is what a name may hold to mislead a terminal, too: line breaks, and codes that control it.
     """
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", "?", name.encode(errors="replace").decode())
+
+
+def opencv_name(path: str | PathLike[str]) -> str:
+    """Return a file's name as OpenCV, which may end the program otherwise, can take it.
+
+    Raises:
+        DataError: it is not UTF-8.
+    """
+    name = os.fspath(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        shown = display_name(name)
+        raise DataError(f"{shown}: its name is not UTF-8, which OpenCV cannot open; rename it") from error
+    return name
 
 
 def content_digest(images: np.ndarray, labels: np.ndarray) -> str:

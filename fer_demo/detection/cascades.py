@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from fer_demo.data.dataset import opencv_name
 from fer_demo.data.images import Box, to_grey
 from fer_demo.errors import DataError
 from tinycnn.checks import is_number, refuse
@@ -79,7 +80,7 @@ class Cascade:
         if not hasattr(self._local, "classifier"):
             classifier = cv2.CascadeClassifier()
             try:
-                loaded = classifier.load(str(self._file))
+                loaded = classifier.load(opencv_name(self._file))
             except cv2.error:
                 loaded = False
             if not loaded:

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from fer_demo.data.dataset import opencv_name
 from fer_demo.data.images import Box
 from fer_demo.errors import DataError
 
@@ -59,7 +60,7 @@ class YuNetDetector:
                 raise DataError(f"{self._file}: no such file; expected YuNet's, of OpenCV's model zoo")
             try:
                 self._local.network = cv2.FaceDetectorYN.create(
-                    str(self._file), "", (320, 320), _SCORE, _OVERLAP
+                    opencv_name(self._file), "", (320, 320), _SCORE, _OVERLAP
                 )
             except cv2.error as error:
                 raise DataError(

@@ -32,6 +32,7 @@ class Annotator:
         self._roots = [root for root in roots if root.is_dir()]
         self._written: set[Path] = set()
         self._recorder: Recorder | None = None
+        self._fault: DataError | DeviceError | None = None
 
     def add(self, picture: np.ndarray, result: Result, rate: float, path: Path) -> None:
         """Write a picture's copy, or a frame of a video's.
@@ -42,16 +43,16 @@ class Annotator:
             rate: frames a second of a video.
             path: of the original.
 
-        Raises:
-            DataError: the copy would take an original's place.
-            DeviceError: the copy cannot be written.
+        What goes wrong is said by `close`: it must not keep the rest of a video from being looked at.
         """
-        if self._folder is None:
+        if self._folder is None or self._fault is not None:
             return
         try:
             self._write(picture, result, rate, path)
+        except (DataError, DeviceError) as error:
+            self._fault = error
         except OSError as error:
-            raise DeviceError(f"{display_name(str(path))}: no copy of it can be written: {error}") from error
+            self._fault = DeviceError(f"{display_name(str(path))}: no copy of it can be written: {error}")
 
     def _write(self, picture: np.ndarray, result: Result, rate: float, path: Path) -> None:
         copy = picture.copy() if picture.ndim == 3 else cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)
@@ -65,12 +66,15 @@ class Annotator:
         self._recorder.add(copy, result.seconds)
 
     def close(self) -> None:
-        """Complete the copy of a video, if there is one under way; the next one may then begin.
+        """Complete the copy of a file; the next one may then begin.
 
         Raises:
-            DeviceError: it is not complete.
+            DataError: the copy would take an original's place.
+            DeviceError: it could not be written, or is not complete.
         """
-        recorder, self._recorder = self._recorder, None
+        (recorder, fault), self._recorder, self._fault = (self._recorder, self._fault), None, None
+        if fault is not None:
+            raise fault
         if recorder is not None:
             recorder.close()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fer_demo.data.dataset import display_name
+from fer_demo.data.dataset import display_name, opencv_name
 from fer_demo.errors import DataError, DeviceError
 
 #: Codecs that OpenCV's own packages can write, by the ending of the file's name.
@@ -25,13 +25,13 @@ class Recorder:
         rate: pictures a second.
 
     Raises:
-        DataError: the ending is none of `CODECS`.
+        DataError: the ending is none of `CODECS`, or OpenCV cannot take the name.
     """
 
     def __init__(self, path: Path, rate: float) -> None:
         if path.suffix.lower() not in CODECS:
             raise DataError(f"{display_name(str(path))}: expected a name that ends in {', '.join(CODECS)}")
-        self.path, self._rate = path, rate
+        self.path, self._rate, self._name = path, rate, opencv_name(path)
         self._writer: cv2.VideoWriter | None = None
         self._began, self._written, self._count = 0.0, 0, 0
         self._size = (0, 0)
@@ -63,7 +63,7 @@ class Recorder:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         codec = CODECS[self.path.suffix.lower()]
         self._size = _even(picture)
-        self._writer = cv2.VideoWriter(str(self.path), cv2.VideoWriter.fourcc(*codec), self._rate, self._size)
+        self._writer = cv2.VideoWriter(self._name, cv2.VideoWriter.fourcc(*codec), self._rate, self._size)
         self._began = seconds
         if not self._writer.isOpened():
             raise DeviceError(
@@ -81,7 +81,7 @@ class Recorder:
         if self._writer is None:
             return
         self._writer.release()
-        saved = cv2.VideoCapture(str(self.path))
+        saved = cv2.VideoCapture(self._name)
         kept = round(saved.get(cv2.CAP_PROP_FRAME_COUNT)) if saved.isOpened() else 0
         saved.release()
         if kept < COMPLETE * self._count:

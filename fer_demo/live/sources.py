@@ -10,7 +10,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from fer_demo.data.dataset import display_name
+from fer_demo.data.dataset import display_name, opencv_name
 from fer_demo.errors import DataError, DeviceError
 
 # What FFmpeg has to say about a damaged file says less than our own messages.
@@ -143,7 +143,7 @@ def open_source(source: str) -> Source:
     if source.isdecimal() and len(source) < 10:  # no system counts its cameras further
         return _open_camera(int(source))
     if "://" in source:
-        capture = cv2.VideoCapture(source, cv2.CAP_ANY, _PATIENCE)
+        capture = cv2.VideoCapture(opencv_name(source), cv2.CAP_ANY, _PATIENCE)
         if not capture.isOpened():
             raise DeviceError(
                 f"{source}: the stream cannot be opened; try its address in a video player, and see whether "
@@ -165,7 +165,7 @@ def open_video(path: Path) -> Source:
         raise DataError(
             f"{name}: {problem}; expected a video, the number of a camera (0 is the first) or an address"
         )
-    capture = cv2.VideoCapture(str(path))
+    capture = cv2.VideoCapture(opencv_name(path))
     if not capture.isOpened():
         raise DataError(f"{name}: is no video that OpenCV can read, or damaged; expected MP4, AVI, MKV, ...")
     return Source(capture, name, live=False)

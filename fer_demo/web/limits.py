@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from fastapi import HTTPException, Request
+from starlette.requests import ClientDisconnect
 
 #: Of one picture. The page sends some 50 kB for a frame, and less than 1 MB for a photo.
 MAX_BYTES = 8 << 20
@@ -30,9 +31,12 @@ async def read_body(request: Request) -> bytes:
     if declared.isdecimal():
         check_size(int(declared))
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        check_size(len(body))
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            check_size(len(body))
+    except ClientDisconnect:
+        raise HTTPException(400, "the connection was closed in the middle of the picture") from None
     return bytes(body)
 
 

@@ -117,6 +117,14 @@ def test_shipped_weights_are_known_by_name(faces):
             {"model": tc.Sequential([tc.Conv2D(3, 7, 3), tc.GlobalAvgPool2D(), tc.Softmax()])},
             "cannot take grey faces of 48x48 pixels",
         ),
+        (
+            {
+                "model": tc.Sequential(
+                    [tc.Conv2D(1, 7, 3), tc.GlobalAvgPool2D(), tc.Softmax()], input_shape=(64, 64, 1)
+                )
+            },
+            r"takes images of \(64, 64, 1\), expected grey faces of \(48, 48, 1\)",
+        ),
         ({"model": tc.Sequential([tc.GlobalAvgPool2D(), tc.Softmax()])}, r"its outputs are \(1,\)"),
         (
             {"model": tc.Sequential([tc.Flatten(), tc.Dense(2304, 7)])},

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import struct
 
 import cv2
@@ -108,6 +109,38 @@ def test_a_copy_that_cannot_be_written_costs_no_result(run, media, tmp_path):
     assert "media/a.png" in output
     assert "media/a.png" in (tmp_path / "f.csv").read_text()
     assert (tmp_path / "copies" / "türned [b].jpg").is_file()
+
+
+def test_a_video_without_a_copy_is_looked_at_to_its_end(run, media, tmp_path):
+    (tmp_path / "copies" / "film.mp4").mkdir(parents=True)  # where the copy shall be
+    counts = []
+    for annotate in ([], ["--annotate", "copies"]):
+        code, _, error = run(predict.app, "media/film.mp4", "--json-lines", "frames.jsonl", *annotate)
+        counts.append(len((tmp_path / "frames.jsonl").read_text().splitlines()))
+        assert code == len(counts) - 1
+    assert "OpenCV cannot write it" in error
+    assert counts[0] == counts[1] > 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are Unicode on Windows")
+def test_names_that_opencv_cannot_take_are_refused_and_end_nothing(run, media):
+    """OpenCV ends the program at them."""
+    strange = os.fsdecode(b"bad\xff")
+    (media / f"{strange}.mp4").write_bytes((media / "film.mp4").read_bytes())
+    code, output, error = run(predict.app, "media/a.png", f"media/{strange}.mp4")
+    assert code == 1
+    assert "media/bad?.mp4: its name is not UTF-8, which OpenCV cannot open; rename it" in error
+    assert "media/a.png" in output
+    for options in (
+        ["--faces", f"{strange}.xml"],
+        ["--source", f"rtsp://{strange}"],
+        ["--save", f"{strange}.mp4"],
+    ):
+        module = webcam if options[0] != "--faces" else predict
+        arguments = ["media/a.png"] if module is predict else ["--source", "media/film.mp4", "--headless"]
+        code, _, error = run(module.app, *arguments, *options)
+        assert code in (1, 2)
+        assert "not UTF-8" in error
 
 
 def test_intact_files_give_exit_code_0(run, media):

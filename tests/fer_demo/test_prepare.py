@@ -127,6 +127,7 @@ def test_nothing_usable_is_an_error_and_leaves_no_file(prepare, tmp_path):
         ),
         (["ck", "--layout", "ckplus", "--out", "folder.csv"], "folder.csv: this is a folder"),
         (["ck", "--layout", "ckplus", "--out", "text/a.csv"], "text"),
+        (["ck", "--layout", "ckplus", "--out", "/proc/a.csv"], "/proc/a.csv: cannot be written"),
         (["ck", "--layout", "ckplus", "--out", "a.csv", "--only", "contempt"], "--only"),
         (["ck", "--layout", "ckplus", "--out", "a.csv", "--limit", "0"], "--limit"),
         (["ck", "--layout", "ckplus", "--out", "a.csv", "--min-size", "0"], "--min-size"),

@@ -17,6 +17,18 @@ def test_new_content_takes_the_place_of_the_old(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links and permissions are others on Windows")
+def test_a_link_stays_one_and_permissions_stay_as_they_were(tmp_path):
+    target, link = tmp_path / "there" / "file", tmp_path / "link"
+    target.parent.mkdir()
+    target.write_bytes(b"old")
+    target.chmod(0o600)
+    link.symlink_to(target)
+    replace_file(link, b"new")
+    assert link.is_symlink()
+    assert (target.read_bytes(), target.stat().st_mode & 0o777) == (b"new", 0o600)
+
+
 def test_a_failure_at_any_point_keeps_the_old_file_and_leaves_no_litter(tmp_path, monkeypatch):
     path = tmp_path / "file"
     replace_file(path, b"old")

@@ -133,6 +133,12 @@ def test_a_layer_of_ones_own_must_be_registered(tmp_path):
         tc.register(ReLU)
 
 
+@pytest.mark.parametrize("labels", [None, 1, "abc", {"cat": 1}])
+def test_labels_are_a_list_of_names(tmp_path, labels):
+    with pytest.raises(tc.ConfigError, match=r"labels=.*: expected a list of names"):
+        tc.save(tc.Sequential([tc.Dense(4, 3, rng=0)]), tmp_path / "m", labels=labels)
+
+
 def test_labels_are_as_many_as_the_model_has_outputs(tmp_path):
     model = tc.Sequential([tc.Dense(4, 3, rng=0)], input_shape=(4,))
     with pytest.raises(tc.ConfigError, match="found 2 labels: expected 3, one for each output"):

@@ -249,6 +249,15 @@ def dense(inputs, outputs):
     return {"type": "Dense", "in_features": inputs, "out_features": outputs}
 
 
+@pytest.mark.parametrize("end", [[], [tc.Softmax()]])
+def test_a_relu_behind_the_last_sums_counts(backend, end):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(16, 6, 6, 3)).astype(np.float32)
+    model = tc.Sequential([tc.Flatten(), tc.Dense(108, 5, rng=0), tc.ReLU(), *end], input_shape=(6, 6, 3))
+    expected = model.predict(x)
+    assert np.abs(tc.quantize(model, x).predict(x) - expected).max() < 0.02 * expected.max()
+
+
 @pytest.mark.parametrize(
     ("layers", "input_shape", "message"),
     [

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tinycnn.checks import check_positive
-from tinycnn.errors import ConfigError, ShapeError
+from tinycnn.errors import ConfigError, DTypeError, ShapeError
 from tinycnn.explain.twin import ClassIndex, Twin, check_model, score_gradient
 from tinycnn.kernels import one_thread_pool
 from tinycnn.layers import AvgPool2D, Layer, MaxPool2D, Sequential
@@ -118,6 +118,7 @@ def resize(maps: np.ndarray, height: int, width: int) -> np.ndarray:
 
     Raises:
         ShapeError: maps are not (N, h, w).
+        DTypeError: they are not floats, or none.
         ConfigError: a length is no whole number of at least 1.
 
     >>> resize(np.array([[[0.0, 1.0]]]), 1, 4)
@@ -126,6 +127,10 @@ def resize(maps: np.ndarray, height: int, width: int) -> np.ndarray:
     if np.ndim(maps) != 3:
         raise ShapeError(f"resize: expected maps (N, h, w), found shape {np.shape(maps)}")
     check_positive(height=height, width=width)
+    if not np.issubdtype(np.asarray(maps).dtype, np.floating) or not np.size(maps):
+        raise DTypeError(
+            f"resize: expected maps of floats, at least one number, found {np.asarray(maps).dtype}"
+        )
     rows, columns = _interpolation(maps.shape[1], height), _interpolation(maps.shape[2], width)
     return (rows @ maps @ columns.T).astype(maps.dtype)
 

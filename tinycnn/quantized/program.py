@@ -50,7 +50,8 @@ def have_range(named: Sequence[Named]) -> list[bool]:
 
 
 def _ends_in_sums(named: Sequence[Named]) -> bool:
-    return named[-1].step.kind in ("window", "mean")
+    last = named[-1].step
+    return last.kind in ("window", "mean") and not last.relu  # which only int8's clipping carries out
 
 
 def _makes_numbers(step: Step) -> bool:

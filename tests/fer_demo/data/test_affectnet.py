@@ -137,6 +137,17 @@ def test_a_damaged_label_is_a_fault(tmp_path, value, message):
     assert message in fault.reason
 
 
+def test_of_two_images_of_one_number_the_second_is_a_fault(tmp_path):
+    put_pair(tmp_path, 1, label(np.array("0")))
+    touch(tmp_path / "images" / "1.png")
+    [picture], [fault] = list_affectnet(tmp_path)
+    assert picture.image.name == "1.jpg"
+    assert (fault.place, fault.reason) == (
+        str(tmp_path / "images" / "1.png"),
+        "1.jpg has the same number and is taken",
+    )
+
+
 def test_an_image_without_label_and_a_label_without_image(tmp_path):
     put_pair(tmp_path, 1, label(np.array("0")))
     put_pair(tmp_path, 2, label(np.array("0")))

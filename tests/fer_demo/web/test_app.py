@@ -167,6 +167,15 @@ def test_a_body_is_refused_before_it_fills_the_memory():
         assert len(asked) == chunks
 
 
+def test_a_browser_that_goes_away_is_no_error_of_the_server():
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+    with pytest.raises(HTTPException, match="the connection was closed"):
+        asyncio.run(read_body(request))
+
+
 def test_too_many_requests_are_refused(detector, photo):
     now = [0.0]
     limit = RateLimit(rate=10, burst=2, clock=lambda: now[0])

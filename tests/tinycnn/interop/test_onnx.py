@@ -212,6 +212,21 @@ def test_a_pad_goes_into_the_window_behind_it(tmp_path):
         read(tmp_path, graph(nodes[0], relu(x="p"), constants={"pads": PADS}))
 
 
+def test_pooled_maps_keep_their_four_axes_until_they_are_flattened(tmp_path):
+    nodes = [
+        ("GlobalAveragePool", "g", ["x"], {}),
+        relu(x="g"),
+        ("Concat", "c", ["g", "r"], {"axis": -3}),
+        ("Reshape", "f", ["c", "to"], {}),
+        ("Softmax", "s", ["f"], {"axis": -1}),
+    ]
+    model = read(tmp_path, graph(*nodes, shape=(2, 2, 4, 4), constants={"to": np.array([2, -1])}))
+    x = images(model)
+    mean = x.mean(axis=(1, 2))
+    scores = np.exp(np.concatenate([mean, np.maximum(mean, 0)], axis=1))
+    np.testing.assert_allclose(model.predict(x), scores / scores.sum(axis=1, keepdims=True), rtol=1e-5)
+
+
 def test_global_average_pooling_as_pytorch_writes_it(tmp_path):
     nodes = [
         ("ReduceMean", "m", ["x", "axes"], {"keepdims": 1}),
@@ -273,6 +288,15 @@ def alone(kind, constant, **options):
         (one("MaxPool"), "'kernel_shape' is missing"),
         (one("AveragePool", **POOL, pads=[1] * 4, count_include_pad=1), "count_include_pad=1"),
         (one("ReduceMean", axes=[1], opset=13), r"axes=\[1\]: expected \[2, 3\]"),
+        (one("ReduceMean"), r"axes=\(\): expected \[2, 3\]"),
+        (graph(("GlobalAveragePool", "g", ["x"], {}), ("Softmax", "s", ["g"], {"axis": -1})), "axis=-1"),
+        (graph(("GlobalAveragePool", "g", ["x"], {}), relu(x="g"), ("Concat", "c", ["g", "r"], {"axis": -1})),
+         "axis=-1: expected 1"),
+        (graph(("Flatten", "f", ["x"], {}), ("Gemm", "d", ["f", "w", "b"], {}), shape=(3, 2, 4, 4),
+               constants={"w": np.ones((32, 3), np.float32), "b": ROW[:, None]}),
+         r"bias is float32 \(3, 1\)"),
+        (graph(("Reshape", "f", ["x", "to"], {}), shape=(2, 2, 4, 4), constants={"to": np.array([4, -1])}),
+         r"shape=\[4, -1\]"),
         (one("Flatten", axis=2), "axis=2: expected 1"),
         (one("Flatten"), "its output is not a layer's, or a flattened map"),
         (one("Reshape", np.array([-1, 2])), r"shape=\[-1, 2\]: expected"),

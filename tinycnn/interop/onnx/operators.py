@@ -29,6 +29,8 @@ class Value(NamedTuple):
         pad: margins around it, which the next window takes over.
         fill: what the margins are filled with.
         in_a_row: all images lie in one row, which only a Gather undoes.
+        batch: how many images the graph is for; 0 for any number.
+        spread: is (N, C, 1, 1) there, though (N, C) here.
     """
 
     node: str
@@ -37,6 +39,12 @@ class Value(NamedTuple):
     pad: Pad = NO_PAD
     fill: float = 0.0
     in_a_row: bool = False
+    batch: int = 0
+    spread: bool = False
+
+    def is_channels(self, axis: int) -> bool:
+        """Whether an axis of ONNX's is that of the channels."""
+        return axis in (1, -3 if self.spread or len(self.shape) == 3 else -1)
 
 
 class Operator(NamedTuple):
@@ -86,7 +94,8 @@ def _layer(operator: Operator, layer: Layer, **arrays: np.ndarray) -> Result:
     place(layer, turned)
     map_shape = None if isinstance(layer, layers.Dense) else x.map_shape
     node = Node(operator.output, (x.node,), {operator.name: layer})
-    return [node], Value(operator.output, layer.output_shape(x.shape), map_shape)
+    value = Value(operator.output, layer.output_shape(x.shape), map_shape, batch=x.batch)
+    return [node], value._replace(spread=x.spread and not isinstance(layer, layers.Dense))
 
 
 def _nothing(operator: Operator) -> Result:
@@ -132,7 +141,9 @@ def _dense(operator: Operator) -> Result:
     outputs, inputs = kernel.shape
     with placeholders():
         layer = layers.Dense(inputs, outputs, bias=bool(bias))
-    return _layer(operator, layer, kernel=kernel, **({"bias": bias[0].reshape(-1)} if bias else {}))
+    # (1, K) is a row for all images, as (K,) is; (N, 1) would be a number for each.
+    arrays = {"bias": bias[0][0] if bias[0].ndim == 2 and len(bias[0]) == 1 else bias[0]} if bias else {}
+    return _layer(operator, layer, kernel=kernel, **arrays)
 
 
 def _batch_norm(operator: Operator) -> Result:
@@ -156,12 +167,16 @@ def _avg_pool(operator: Operator) -> Result:
     return _layer(operator, layers.AvgPool2D(**window))
 
 
-def _mean(operator: Operator) -> Result:
-    """GlobalAveragePool, or ReduceMean over rows and columns."""
-    axes = operator.attributes.get("axes", operator.constants[0] if operator.constants else (2, 3))
+def _mean(operator: Operator, keepdims: int = 1) -> Result:
+    nodes, value = _layer(operator, layers.GlobalAvgPool2D())
+    return nodes, value._replace(spread=bool(keepdims))
+
+
+def _reduce_mean(operator: Operator) -> Result:
+    axes = operator.attributes.get("axes", operator.constants[0] if operator.constants else ())
     if sorted(int(axis) % 4 for axis in axes) != [2, 3]:
         refuse("axes", axes, "[2, 3]: rows and columns")
-    return _layer(operator, layers.GlobalAvgPool2D())
+    return _mean(operator, operator.attributes.get("keepdims", 1))
 
 
 def _flatten(operator: Operator) -> Result:
@@ -171,10 +186,12 @@ def _flatten(operator: Operator) -> Result:
     target = operator.constants[0].tolist() if operator.constants else [-1, size]
     if target == [-1] and len(shape) == 1:
         return [], operator.x._replace(in_a_row=True)
-    if len(target) != 2 or target[1] not in (size, -1) or target == [-1, -1]:
+    images = {0, operator.x.batch or -1} | ({-1} if target[1:] == [size] else set())
+    if len(target) != 2 or target[1] not in (size, -1) or target[0] not in images or target == [-1, -1]:
         refuse("shape", target, f"[-1, {size}]: all numbers of an image in a row")
     if len(shape) == 1:
-        return _nothing(operator)
+        nodes, value = _nothing(operator)
+        return nodes, value._replace(spread=False)
     nodes, value = _layer(operator, layers.Flatten())
     return nodes, value._replace(map_shape=map_of(shape))
 
@@ -186,15 +203,14 @@ def _gather(operator: Operator) -> Result:
     in_order = np.array_equal(places.ravel(), np.arange(places.size))
     if not operator.x.in_a_row or not in_order or places[0].size != operator.x.shape[0]:
         raise ConfigError("expected all numbers of all images, in their order")
-    return [], operator.x._replace(in_a_row=False)
+    return [], operator.x._replace(in_a_row=False, spread=False)
 
 
 def _softmax(operator: Operator) -> Result:
-    flat = len(operator.x.shape) == 1
     axis = operator.attributes.get("axis", -1 if operator.opset >= 13 else 1)
-    if axis != 1 and not (flat and axis == -1):
+    if not operator.x.is_channels(axis):
         refuse("axis", axis, "1: the channels")
-    if not flat and operator.opset < 13:
+    if len(operator.x.shape) > 1 and operator.opset < 13:
         refuse("opset", operator.opset, "13 or later, where Softmax of maps is along the channels")
     return _layer(operator, layers.Softmax())
 
@@ -218,7 +234,7 @@ def _add(operator: Operator) -> Result:
 
 def _concat(operator: Operator) -> Result:
     first, *rest = operator.inputs
-    if operator.attributes["axis"] not in (1, -len(first.shape)):
+    if not first.is_channels(operator.attributes["axis"]):
         refuse("axis", operator.attributes["axis"], "1: the channels")
     if any(one.map_shape for one in operator.inputs) or any(
         one.shape[:-1] != first.shape[:-1] for one in rest
@@ -227,7 +243,7 @@ def _concat(operator: Operator) -> Result:
         raise ConfigError(f"joins {found} (channels last): expected maps of one size, or features")
     shape = (*first.shape[:-1], sum(one.shape[-1] for one in operator.inputs))
     names = tuple(one.node for one in operator.inputs)
-    return [Node(operator.output, names, layers.Concat)], Value(operator.output, shape)
+    return [Node(operator.output, names, layers.Concat)], first._replace(node=operator.output, shape=shape)
 
 
 RULES: dict[str, Callable[[Operator], Result]] = {
@@ -237,7 +253,7 @@ RULES: dict[str, Callable[[Operator], Result]] = {
     "MaxPool": _max_pool,
     "AveragePool": _avg_pool,
     "GlobalAveragePool": _mean,
-    "ReduceMean": _mean,
+    "ReduceMean": _reduce_mean,
     "Flatten": _flatten,
     "Reshape": _flatten,
     "Gather": _gather,

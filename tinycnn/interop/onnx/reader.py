@@ -71,7 +71,7 @@ class _Reader:
             found = f"{len(inputs)} inputs and {len(self._graph.output)} outputs"
             raise ConfigError(f"it has {found}: expected an ONNX model with one of each")
         source, input_shape = inputs[0].name, _image_shape(inputs[0])
-        self._values[source] = Value(source, input_shape)
+        self._values[source] = Value(source, input_shape, batch=_batch(inputs[0]))
         for node in self._graph.node:
             name = node.name or next(iter(node.output), "")
             try:
@@ -118,6 +118,11 @@ class _Reader:
             Operator(name, output, attributes, given, constants, self._opset)
         )
         self._nodes += new
+
+
+def _batch(value: Any) -> int:
+    """Return how many images a graph's input has, 0 for any number."""
+    return next((one.dim_value for one in value.type.tensor_type.shape.dim), 0)
 
 
 def _image_shape(value: Any) -> Shape:
