@@ -126,6 +126,7 @@ def test_a_video_without_a_copy_is_looked_at_to_its_end(run, media, tmp_path):
 def test_names_that_opencv_cannot_take_are_refused_and_end_nothing(run, media):
     """OpenCV ends the program at them."""
     strange = os.fsdecode(b"bad\xff")
+    (media.parent / f"{strange}.xml").write_text("no cascade")
     (media / f"{strange}.mp4").write_bytes((media / "film.mp4").read_bytes())
     code, output, error = run(predict.app, "media/a.png", f"media/{strange}.mp4")
     assert code == 1

@@ -46,7 +46,7 @@ class QuantizedModel:
 
     >>> images = np.random.default_rng(0).random((4, 8, 8, 1), np.float32)
     >>> tc.quantize(tc.Sequential([tc.Conv2D(1, 2, 3, rng=0), tc.ReLU()]), images)
-    QuantizedModel(1 steps, 18 int8 weights, 42 bytes)
+    QuantizedModel(1 steps, 18 int8 weights, 50 bytes)
     """
 
     def __init__(self, architecture: Sequential, arrays: Mapping[str, np.ndarray]) -> None:
