@@ -83,7 +83,9 @@ class CSVLog(FileLog):
     """
 
     def text(self, epochs: list[dict[str, float]]) -> str:
-        """Return the table."""
+        """Return the table, empty before the first epoch."""
+        if not epochs:
+            return ""
         table = io.StringIO()
         writer = csv.DictWriter(table, epochs[0], lineterminator="\n")
         writer.writeheader()

@@ -21,6 +21,16 @@ MAX_TEXT = 1 << 30
 #: unpacking them takes gigabytes.
 _UNREADABLE = (EOFError, OSError, MemoryError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 
+#: How files begin that are packed in other ways, gzip within gzip included, and text in UTF-16.
+_PACKED = {
+    b"BZh": "bzip2",
+    b"7z\xbc\xaf": "7-Zip",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+    b"Rar!": "RAR",
+    b"\x1f\x8b": "gzip twice",
+}
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
 #: What a tar archive has, and where: Kaggle's first fer2013.tar.gz is one.
 _TAR, _TAR_PLACE = b"ustar", 257
 
@@ -56,8 +66,13 @@ def open_text(path: Path) -> Iterator[IO[bytes]]:
                 text = stack.enter_context(_open_member(file, stack))
             else:
                 text = file
-            if text.read(_TAR_PLACE + len(_TAR))[_TAR_PLACE:] == _TAR:
+            first = text.read(_TAR_PLACE + len(_TAR))
+            if first[_TAR_PLACE:] == _TAR:
                 raise DataError("a tar archive, which is not read; unpack it first: tar -xf")
+            if packer := next((name for begin, name in _PACKED.items() if first.startswith(begin)), None):
+                raise DataError(f"packed by {packer}, which is not read here; unpack it first")
+            if first.startswith(_UTF16):
+                raise DataError("text in UTF-16, which is not read; save it as UTF-8")
             text.seek(0)
             yield text
     except _UNREADABLE as error:

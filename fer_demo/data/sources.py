@@ -109,7 +109,7 @@ def list_rafdb(source: Path) -> Listing:
     root = table.parent.parent if table.parent.name == "EmoLabel" else table.parent
     folders = [root / path for path in ("Image/aligned", "aligned", "Image")]
     images = next((path for path in folders if path.is_dir()), root)
-    pictures, faults = [], []
+    pictures, faults, lines = [], [], dict[str, int]()
     with naming(table), open_text(table) as stream:
         for number, line in enumerate(read_lines(stream), 1):
             if line.isspace():
@@ -121,6 +121,9 @@ def list_rafdb(source: Path) -> Listing:
                     f"found {name[:50]!r} and {code[:20]!r}, expected a file's name and a code from 1 to 7"
                 )
                 faults.append(Fault(f"{table}: line {number}", fault))
+                continue
+            if (first := lines.setdefault(name, number)) != number:
+                faults.append(Fault(f"{table}: line {number}", f"{name} has a label in line {first} already"))
                 continue
             aligned = images / f"{Path(name).stem}_aligned{Path(name).suffix}"
             path = aligned if aligned.is_file() else images / name

@@ -97,3 +97,9 @@ def test_a_missing_package_or_folder_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(tc.MissingPackageError, match=r"tensorboardX, .*: pip install 'tinycnn\[logs\]'"):
         log_to(tmp_path / "runs")
+
+
+def test_a_history_without_epochs_is_an_empty_file(tmp_path):
+    log = CSVLog(tmp_path / "log.csv")
+    log(tc.Sequential([tc.ReLU()]), tc.History())
+    assert log.path.read_text() == ""

@@ -75,6 +75,12 @@ def test_confusion_matrix_of_shares_and_of_counts():
     assert not any("%" in text for text in texts(plain))
 
 
+def test_names_of_classes_are_no_formulas():
+    figure = plot.confusion_matrix([[1, 2], [3, 4]], ["$a", r"$\frac$"])
+    figure.savefig(io.BytesIO())
+    assert r"$\frac$" in texts(figure)
+
+
 def test_mosaic():
     nan = np.nan
     tiles = np.arange(3.0).reshape(1, 1, 3)
@@ -200,6 +206,8 @@ def test_architecture_escapes_names_and_needs_no_shape():
     ("call", "error", "message"),
     [
         (lambda: plot.curves([]), tc.ConfigError, "at least one history"),
+        (lambda: plot.curves(None), tc.ConfigError, "history=None: expected what fit returned"),
+        (lambda: plot.curves({"loss": [1.0]}), tc.ConfigError, "a mapping with the lists loss and accuracy"),
         (lambda: plot.confusion_matrix([[1, 2]], ["a", "b"]), tc.ShapeError, r"\(1, 2\) and 2"),
         (lambda: plot.confusion_matrix([[1]], ["a", "b"]), tc.ShapeError, r"\(1, 1\) and 2"),
         (lambda: plot.confusion_matrix([[-1]], ["a"]), tc.ConfigError, "at least 0"),

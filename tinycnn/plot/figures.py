@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinycnn.checks import check_flag
+from tinycnn.checks import check_flag, refuse
 from tinycnn.errors import ConfigError, ShapeError
 from tinycnn.optional import optional
 from tinycnn.run import History
@@ -45,7 +45,7 @@ def curves(
         labels: of the two kinds of curves.
 
     Raises:
-        ConfigError: there is no history.
+        ConfigError: there is no history, or something else.
         MissingPackageError: Matplotlib is not installed.
 
     >>> history = tc.History(loss=[0.9, 0.4], accuracy=[0.5, 0.8])
@@ -72,7 +72,10 @@ def curves(
 
 
 def _measures(run: History | Mapping[str, Any]) -> Mapping[str, Any]:
-    return asdict(run) if isinstance(run, History) else run
+    found = asdict(run) if isinstance(run, History) else run
+    if not isinstance(found, Mapping) or not {"loss", "accuracy"} <= found.keys():
+        refuse("history", run, "what fit returned, or a mapping with the lists loss and accuracy")
+    return found
 
 
 def _draw(axes: "Axes", runs: Sequence[Sequence[float | None]], colour: str, style: str, label: str) -> None:
@@ -129,6 +132,8 @@ def confusion_matrix(
         _write(axes, place, int(table[place]), shade, normalise)
     axes.set_xticks(range(len(labels)), labels)
     axes.set_yticks(range(len(labels)), labels)
+    for text in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        text.set_parse_math(False)  # a name may have a $
     axes.set_xlabel("predicted (share of the row, and count)" if normalise else "predicted")
     axes.set_ylabel("true")
     axes.tick_params(length=0)

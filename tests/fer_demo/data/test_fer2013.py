@@ -1,5 +1,6 @@
 """Kaggle's CSV files in every dialect, and everything that can be wrong with them."""
 
+import bz2
 import gzip
 import io
 import lzma
@@ -281,7 +282,6 @@ def test_empty_lines_without_end_are_refused(tmp_path):
     [
         (lambda text: b"", "the file is empty"),
         (lambda text: text[:20], "there are no rows below the header"),
-        (lambda text: text.decode().encode("utf-16"), "line 1 names the columns"),
         (
             lambda text: text.replace(b"Usage", b"pixels", 1),
             "line 1 names the columns 'emotion, pixels, pixels'",
@@ -292,6 +292,9 @@ def test_empty_lines_without_end_are_refused(tmp_path):
         (lambda text: text.replace(b" ", b" nan ", 1), "line 2: found 2305 pixel values"),
         (lambda text: text.replace(b",", b";"), "line 1 names the columns 'emotion;pixels;Usage'"),
         (lambda text: gzip.compress(tarred(text)), "a tar archive, which is not read; unpack it first"),
+        (bz2.compress, "packed by bzip2, which is not read here; unpack it first"),
+        (lambda text: gzip.compress(gzip.compress(text)), "packed by gzip twice"),
+        (lambda text: text.decode().encode("utf-16"), "text in UTF-16, which is not read; save it as UTF-8"),
         (lambda text: text.replace(b"Training", b'Trai"ning'), "a quotation mark has no partner"),
         (lambda text: gzip.compress(text)[:-20], "cannot be read to the end"),
         (lambda text: gzip.compress(text)[:-8] + bytes(8), "cannot be read to the end"),
