@@ -26,6 +26,9 @@ TRIES, PAUSE = 5, 0.1
 _PATIENCE = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 10_000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 10_000)
 #: Cameras are looked for under these numbers.
 MAX_CAMERAS = 10
+#: How texts begin that FFmpeg follows to other files, which nobody has named, and to the network.
+_PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"<?xml")
+_LONGEST = max(map(len, _PLAYLISTS))
 #: A video that ends before this share of the time that it claims is cut short.
 _COMPLETE = 0.9
 
@@ -157,7 +160,7 @@ def open_video(path: Path) -> Source:
     """Open a video file.
 
     Raises:
-        DataError: there is no such file, or it is no video.
+        DataError: there is no such file, or it is no video, or it cannot be read.
     """
     name = display_name(str(path))
     if not path.is_file():
@@ -165,6 +168,13 @@ def open_video(path: Path) -> Source:
         raise DataError(
             f"{name}: {problem}; expected a video, the number of a camera (0 is the first) or an address"
         )
+    try:
+        with path.open("rb") as file:
+            begin = file.read(_LONGEST)
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read ({error.strerror}); check its permissions") from error
+    if begin.startswith(_PLAYLISTS):
+        raise DataError(f"{name}: is a list of other files, and no video itself; name those")
     capture = cv2.VideoCapture(opencv_name(path))
     if not capture.isOpened():
         raise DataError(f"{name}: is no video that OpenCV can read, or damaged; expected MP4, AVI, MKV, ...")

@@ -41,6 +41,14 @@ def test_what_is_no_video(tmp_path, content):
         list(open_video(path))
 
 
+@pytest.mark.parametrize("begin", ["ffconcat version 1.0\nfile ", "#EXTM3U\n", "<?xml"])
+def test_a_list_of_other_files_is_not_followed(video, tmp_path, begin):
+    path = tmp_path / "list.mp4"
+    path.write_text(f"{begin}{video.name}\n")
+    with pytest.raises(DataError, match=r"list\.mp4: is a list of other files, and no video itself"):
+        open_video(path)
+
+
 def test_a_video_cut_short_gives_what_is_left_and_says_so(video, tmp_path):
     content = video.read_bytes()
     (tmp_path / "cut.avi").write_bytes(content[: len(content) // 2])
