@@ -13,7 +13,7 @@ import numpy as np
 import tinycnn as tc
 from fer_demo.classifier import EmotionClassifier, existing_weights, weights_path
 from fer_demo.data import Dataset
-from fer_demo.training import was_trained_on
+from fer_demo.training import options_of, was_trained_on
 from tinycnn.checks import is_number, refuse
 
 
@@ -66,7 +66,7 @@ class Teaching:
         split = ("data", "validation", "seed", "keep_copies_together")
         for weights in self.teachers:
             info = tc.load_info(weights_path(weights))
-            then = info["training"] if isinstance(info.get("training"), dict) else {}
+            then = options_of(info)
             same = "fold" not in then and all(then.get(key, False) == training[key] for key in split)
             if was_trained_on(info, held_out) and not same:
                 raise tc.ConfigError(

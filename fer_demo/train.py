@@ -15,7 +15,7 @@ from fer_demo.display import Display
 from fer_demo.distillation import Teaching
 from fer_demo.metrics import fold_metrics
 from fer_demo.recipes import RECIPES
-from fer_demo.training import default_batch_size, hold_out, save_model, train_model
+from fer_demo.training import default_batch_size, hold_out, options_of, save_model, train_model
 from tinycnn.logs import log_to
 from tinycnn.sealed import check_belongs
 from tinycnn.train import Callback
@@ -97,8 +97,7 @@ def main(
     }
     checkpoint = tc.Checkpoint(out.with_name(f"{out.name}.checkpoint"), checkpoint_every)
     if out.exists() and resume and not checkpoint.exists():
-        earlier = tc.load_info(out).get("training")
-        check_belongs(out, earlier if isinstance(earlier, dict) else {}, options)
+        check_belongs(out, options_of(tc.load_info(out)), options)
         console.print(f"{out} is finished: nothing is left to go on with.", soft_wrap=True, markup=False)
         return
     if checkpoint.exists() and not resume:

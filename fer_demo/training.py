@@ -116,6 +116,12 @@ def part_to_score(dataset: Dataset, *usages: str) -> str:
     return next((usage for usage in usages if usage in marked), "0.2")
 
 
+def options_of(info: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a model's training, as its file tells them; none if it tells none."""
+    training = info.get("training")
+    return training if isinstance(training, dict) else {}
+
+
 def was_trained_on(info: Mapping[str, Any], faces: Dataset) -> bool:
     """Tell whether a model has learnt some of these faces, as far as its file and their marks say.
 
@@ -126,9 +132,7 @@ def was_trained_on(info: Mapping[str, Any], faces: Dataset) -> bool:
         info: what the model's file says beside its weights.
         faces: a data set or a part of one.
     """
-    training = info.get("training")
-    if not isinstance(training, dict):
-        return False
+    training = options_of(info)
     held_out = training.get("validation", training.get("held_out"))  # of `train`, of `ablation` and `paper`
     if faces.usage is not None and held_out in USAGES[1:]:
         return USAGES[0] in faces.usage or faces.sha256 == training.get("extra")

@@ -25,22 +25,23 @@ def replace_file(path: Path, content: bytes | Iterable[bytes], previous: Path | 
         OSError: the file, which it names, cannot be written; whatever was at `path` is still there, or at
             `previous`.
     """
-    parts, path = [content] if isinstance(content, bytes) else content, Path(os.path.realpath(path))
+    parts = [content] if isinstance(content, bytes) else content
     if path.exists() and not path.is_file():
         with path.open("wb") as file:
             file.writelines(parts)
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")  # nobody else's
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.tmp")  # nobody else's
     try:
         with temporary.open("wb") as file:
             file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
-        if path.exists():
-            shutil.copymode(path, temporary)
-        if previous is not None and path.exists():
-            path.replace(previous)
-        temporary.replace(path)
+        if target.exists():
+            shutil.copymode(target, temporary)
+        if previous is not None and target.exists():
+            target.replace(previous)
+        temporary.replace(target)
     except OSError as error:
         if error.errno is None:
             raise

@@ -28,7 +28,7 @@ class Annotator:
 
     def __init__(self, folder: Path | None, roots: Iterable[Path], originals: Iterable[Path]) -> None:
         self._folder = folder
-        self._originals = {path.resolve() for path in originals}
+        self._originals = set() if folder is None else {path.resolve() for path in originals}
         self._roots = [root for root in roots if root.is_dir()]
         self._written: set[Path] = set()
         self._recorder: Recorder | None = None

@@ -1,6 +1,7 @@
 """Files that are whole or not there at all."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,13 @@ def test_a_link_stays_one_and_permissions_stay_as_they_were(tmp_path):
     replace_file(link, b"new")
     assert link.is_symlink()
     assert (target.read_bytes(), target.stat().st_mode & 0o777) == (b"new", 0o600)
+
+
+def test_an_error_keeps_a_relative_name_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError) as error:
+        replace_file(Path("no/folder"), b"new")
+    assert error.value.filename == os.path.join("no", "folder")
 
 
 def test_a_failure_at_any_point_keeps_the_old_file_and_leaves_no_litter(tmp_path, monkeypatch):

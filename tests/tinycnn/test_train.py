@@ -213,11 +213,11 @@ def test_a_softmax_inside_the_last_part_is_left_out_too():
     alone = tc.Sequential([*body, tc.Sequential([tc.Softmax()])])
     assert alone.evaluate(images, labels, prepare=scale) == expected
     only = tc.Sequential([tc.Softmax()])  # nothing would be left of it
-    only_layers = tc.Sequential([tc.ReLU(), Doubled()])
-    assert train.logit_layers(only_layers) is only_layers
+    assert train.logit_layers(only) is only
+    own_end = tc.Sequential([tc.ReLU(), Doubled()])
+    assert train.logit_layers(own_end) is own_end
     other_way = Reversed([tc.Softmax(), tc.ReLU(), tc.Softmax()])
     assert train.logit_layers(other_way) is other_way
-    assert train.logit_layers(only) is only
 
 
 def test_callbacks_are_all_called_in_every_epoch():

@@ -208,18 +208,15 @@ class Composite(Layer):
 
     def __init__(self, children: Mapping[str, Layer]) -> None:
         # No super().__init__(): a composite has no arrays and no cache of its own.
-        self._children = dict(children)
+        self._children, kind = dict(children), type(self).__name__
         for name, child in self._children.items():
             if not isinstance(child, Layer):
-                found = type(child).__name__
-                raise ConfigError(f"{type(self).__name__}: {name!r} is a {found}, expected a layer")
+                raise ConfigError(f"{kind}: {name!r} is a {type(child).__name__}, expected a layer")
             if not isinstance(name, str) or not name or "." in name:
-                kind = type(self).__name__
                 raise ConfigError(f"{kind}: layer name {name!r}: expected a word without a dot")
         seen: dict[int, str] = {}
         for path, layer in self.walk():  # a second forward would overwrite what the first one remembers
             if (first := seen.setdefault(id(layer), path)) != path:
-                kind = type(self).__name__
                 raise ConfigError(f"{kind}: {first!r} and {path!r} are one layer object; make two")
 
     def children(self) -> Mapping[str, Layer]:

@@ -94,8 +94,9 @@ def _layer(operator: Operator, layer: Layer, **arrays: np.ndarray) -> Result:
     place(layer, turned)
     map_shape = None if isinstance(layer, layers.Dense) else x.map_shape
     node = Node(operator.output, (x.node,), {operator.name: layer})
-    value = Value(operator.output, layer.output_shape(x.shape), map_shape, batch=x.batch)
-    return [node], value._replace(spread=x.spread and not isinstance(layer, layers.Dense))
+    spread = x.spread and not isinstance(layer, layers.Dense)
+    shape = layer.output_shape(x.shape)
+    return [node], Value(operator.output, shape, map_shape, batch=x.batch, spread=spread)
 
 
 def _nothing(operator: Operator) -> Result:
