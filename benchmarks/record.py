@@ -77,7 +77,9 @@ def command(training: Row, name: str, module: str = "fer_demo.train", data: str 
         if value is not None and value is not False and key not in _NO_OPTIONS
     }
     taught = given.pop("teacher", {})
-    files = {"teacher": taught.get("sha256", []), "extra": [given.pop("extra")] if "extra" in given else []}
+    teachers, more = taught.get("sha256", []), [given.pop("extra")] if "extra" in given else []
+    of_folds = bool(teachers) and module == "fer_demo.cv"  # each teaches its own, out of a folder of results
+    files = {"extra": more} if of_folds else {"teacher": teachers, "extra": more}
     given |= {f"teacher_{key}": value for key, value in taught.items() if key != "sha256"}
     options, comments = [word for key, value in given.items() for word in _option(key, value)], []
     shipped = {hashlib.sha256(path.read_bytes()).hexdigest(): name for name, path in SHIPPED.items()}
@@ -85,6 +87,10 @@ def command(training: Row, name: str, module: str = "fer_demo.train", data: str 
         for digest in digests:
             options += [f"--{option}", shipped.get(digest, f"{digest[:8]}{_ENDING[option]}")]
             comments.append(f"# {digest[:8]} begins the SHA-256 of --{option}")
+    if of_folds:
+        options += ["--teacher", "teachers"]
+        begin = ", ".join(digest[:8] for digest in teachers)
+        comments.append(f"# {begin} begin the SHA-256 of the networks in teachers/folds")
     out = f"{name}.safetensors" if module == "fer_demo.train" else name
     words = ["python", "-m", module, "--data", data.removesuffix(".gz"), *options, "--out", out]
     return "".join(f"{line}\n" for line in (shlex.join(words), *comments))
@@ -159,10 +165,10 @@ def _folds(results: report.Results) -> list[Row]:
     protocol = results["protocol"]
     shared = ("recipe", "details", "folds", "epochs", "batch_size", "seed", "keep_copies_together")
     scores = ("parameters", "accuracy", "macro_f1", "train_accuracy", "per_class", "seconds")
-    extra = (results.get("extra") or {}).get("sha256")
+    more = {"teacher": protocol.get("teacher"), "extra": (results.get("extra") or {}).get("sha256")}
     rows = []
     for name, model in results["models"].items():
-        options = {"model": name, **{key: protocol.get(key) for key in shared}, "extra": extra}
+        options = {"model": name, **{key: protocol.get(key) for key in shared}, **more}
         rows.append(
             {
                 **options,

@@ -91,8 +91,8 @@ def _networks(result: Row) -> str:
 
 def _is_comparison(row: Row) -> bool:
     """Whether a cross-validation is one of those that compare the networks."""
-    protocol = (row["folds"], row["epochs"], row["recipe"], row["keep_copies_together"], row["extra"])
-    return protocol == (5, 8, "default", False, None)
+    decided = ("folds", "epochs", "recipe", "keep_copies_together", "teacher", "extra")
+    return [row[key] for key in decided] == [5, 8, "default", False, None, None]
 
 
 def _scaling(result: Row) -> str:

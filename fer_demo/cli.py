@@ -35,6 +35,7 @@ class RecipeName(StrEnum):
     modern = "modern"
     small = "small"
     strong = "strong"
+    taught = "taught"
 
 
 class ModelName(StrEnum):
@@ -81,6 +82,12 @@ Extra = Annotated[
     typer.Option("--extra", metavar="FILE", help="More faces to train on."),
 ]
 KeepCopiesTogether = Annotated[bool, typer.Option("--keep-copies-together", help="Of a face, in one part.")]
+TeacherShare = Annotated[
+    float, typer.Option(min=0, max=1, metavar="S", help="Of each target that is the teacher's.")
+]
+TeacherTemperature = Annotated[
+    float, typer.Option(min=0.01, max=100, metavar="T", help="Evens its probabilities out.")
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with --out.")]
 CheckpointEvery = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Between checkpoints.")]
 Weights = Annotated[str, typer.Option(metavar="NAME|FILE", help="mini_xception, compact, or a file.")]

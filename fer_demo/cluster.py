@@ -54,7 +54,7 @@ def train_on_cluster(
             yield files, kept
     if not left:
         return
-    settings = protocol, extra, tc.backend_name(), _versions()
+    settings = extra, tc.backend_name(), _versions()
     with _connected(scheduler) as client:
         try:
             backend = _Backend(client=client, scatter=[dataset] if extra is None else [dataset, extra])
@@ -62,7 +62,8 @@ def train_on_cluster(
                 backend=backend, return_as="generator_unordered", batch_size=1, pre_dispatch="all"
             )
             for files, result, contents in parallel(
-                delayed(_train_far_away)(dataset, files, *settings) for files in left
+                delayed(_train_far_away)(dataset, files, protocol, _teachers(protocol, files.fold), *settings)
+                for files in left
             ):
                 files.adopt(*contents)
                 yield files, result
@@ -109,6 +110,7 @@ def _train_far_away(
     dataset: Dataset,
     files: FoldFiles,
     protocol: Protocol,
+    teachers: list[bytes],
     extra: Dataset | None,
     backend: str,
     versions: dict[str, Any],
@@ -130,7 +132,29 @@ def _train_far_away(
     wanted = _While(lambda: key in tasks and tasks[key].state == "executing")
     with TemporaryDirectory(dir=worker.local_directory) as folder:
         own = replace(files, folder=Path(folder), every=NEVER)
+        protocol = _taught_from(protocol, files.fold, own.folder, teachers)
         return files, train(dataset, protocol, own, wanted, extra), own.contents()
+
+
+def _teachers(protocol: Protocol, fold: int) -> list[bytes]:
+    """The files of a fold's teachers, which a worker's machine may not have."""
+    return [
+        Path(weights).read_bytes()
+        for teaching in protocol.teachings[fold : fold + 1]
+        for weights in teaching.teachers
+    ]
+
+
+def _taught_from(protocol: Protocol, fold: int, folder: Path, teachers: list[bytes]) -> Protocol:
+    """The protocol with the fold's teachers in files of this folder."""
+    if not teachers:
+        return protocol
+    paths = [folder / f"teacher-{index}.safetensors" for index in range(len(teachers))]
+    for path, content in zip(paths, teachers, strict=True):
+        path.write_bytes(content)
+    teachings = list(protocol.teachings)
+    teachings[fold] = replace(teachings[fold], teachers=tuple(map(str, paths)))
+    return replace(protocol, teachings=tuple(teachings))
 
 
 class _While(tc.Progress):

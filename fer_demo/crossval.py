@@ -1,6 +1,6 @@
 """k-fold cross-validation: train on all folds but one, score on that one, for each in turn."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import cycle, islice
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import tinycnn as tc
 from fer_demo.data import Dataset
 from fer_demo.data.duplicates import keep_together
+from fer_demo.distillation import Teaching
 from fer_demo.errors import DataError
 from fer_demo.fold_files import FoldFiles
 from fer_demo.metrics import over_folds, summarise_folds
@@ -30,6 +31,7 @@ class Protocol:
         recipe: the rest, a key of `RECIPES`.
         keep_copies_together: in one fold, lest a model that has trained on one copy be tested by another; see
             `fer_demo.data.duplicates`.
+        teachings: who teaches in each fold, see `fer_demo.distillation.fold_teachings`; none if nobody does.
     """
 
     folds: int = 5
@@ -38,6 +40,20 @@ class Protocol:
     batch_size: int = 32
     recipe: str = "default"
     keep_copies_together: bool = False
+    teachings: tuple[Teaching, ...] = ()
+
+    def describe(self) -> dict[str, Any]:
+        """Return all that is decided, as JSON can hold it; of a teacher, the digests of all folds' files.
+
+        Raises:
+            ConfigError: a teacher's file is not there.
+            OSError: it cannot be read.
+        """
+        described = asdict(replace(self, teachings=()))
+        del described["teachings"]
+        told = [teaching.describe() for teaching in self.teachings]
+        digests = [digest for teaching in told for digest in teaching["sha256"]]
+        return {**described, "teacher": {**told[0], "sha256": digests} if told else None}
 
 
 def split(dataset: Dataset, protocol: Protocol) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -122,7 +138,8 @@ def run_fold(
         seed=protocol.seed * 1000 + fold,
     )
     belongs_to = _identity(dataset, name, fold, protocol, extra)
-    return run_trial(trial, dataset, indices, belongs_to, files, extra, progress)
+    teaching = protocol.teachings[fold] if protocol.teachings else None
+    return run_trial(trial, dataset, indices, belongs_to, files, extra, progress, teaching)
 
 
 def kept_fold(
@@ -146,7 +163,7 @@ def _identity(
     return {
         "model": name,
         "fold": fold,
-        **asdict(protocol),
+        **replace(protocol, teachings=protocol.teachings[fold : fold + 1]).describe(),
         "data": dataset.sha256,
         "extra": extra and extra.sha256,
         "backend": tc.backend_name(),

@@ -1,7 +1,6 @@
 """`python -m fer_demo.cv`: cross-validate the models and write tables, pictures and a page."""
 
 from contextlib import closing
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +13,7 @@ from fer_demo import cli, data, report
 from fer_demo.crossval import Protocol, moved, split
 from fer_demo.data.extra import load_extra
 from fer_demo.display import Display
+from fer_demo.distillation import fold_teachings
 from fer_demo.fold_files import FoldFiles, own_folder
 from fer_demo.jobs import Workers, train_folds
 from fer_demo.models import MODELS, PAPERS
@@ -44,6 +44,8 @@ Examples:
   python -m fer_demo.cv --data fer2013.csv --resume  go on after Ctrl-C
 
   python -m fer_demo.cv --data fer2013.csv --extra more.csv --model compact
+
+  python -m fer_demo.cv --data fer2013.csv --teacher cv-results --out taught
 """
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -63,6 +65,12 @@ def main(
     batch_size: cli.BatchSize = None,
     extra: cli.Extra = None,
     keep_copies_together: cli.KeepCopiesTogether = False,
+    teacher: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", help="An earlier cv's, to learn from too: fold from fold."),
+    ] = None,
+    teacher_share: cli.TeacherShare = 0.5,
+    teacher_temperature: cli.TeacherTemperature = 1.0,
     backend: cli.BackendOption = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("cv-results"),
     resume: cli.Resume = False,
@@ -75,12 +83,15 @@ def main(
     Without --data the faces are synthetic: drawn by this program, so that everything runs with no download.
     """
     console, workers = Console(), Workers(jobs, scheduler)
-    cli.check_outputs({"--out": out}, [source, *(extra or ())])
+    cli.check_outputs({"--out": out}, [source, *(extra or ()), *(teacher or ())])
     if backend is not None:
         tc.backend(backend)
     dataset, more = data.load(source), load_extra(extra or ())
     batch_size = batch_size or default_batch_size(RECIPES[recipe], len(dataset))
-    protocol = Protocol(folds, epochs, seed, batch_size, str(recipe), keep_copies_together)
+    split_by = {"data": dataset.sha256, "folds": folds, "seed": seed}
+    split_by["keep_copies_together"] = keep_copies_together
+    teachings = fold_teachings(teacher or (), split_by, teacher_share, teacher_temperature)
+    protocol = Protocol(folds, epochs, seed, batch_size, str(recipe), keep_copies_together, teachings)
     names = {ModelChoice.paper: list(PAPERS), ModelChoice.all: list(MODELS)}.get(model, [str(model)])
     split(dataset, protocol)  # refuses data that are too few before there is a run to be resumed
     with own_folder(out):
@@ -146,7 +157,7 @@ def describe(
     """Return the protocol as `results.json` has it; see `fer_demo.report.results`."""
     recipe = RECIPES[protocol.recipe]
     return {
-        **asdict(protocol),
+        **protocol.describe(),
         "faces_moved": moved(dataset, protocol),
         "learning_rate": {name: recipe.learning_rates[name] for name in names},
         "details": repr(recipe),

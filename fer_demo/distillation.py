@@ -5,7 +5,9 @@ student's scores by the temperature as well; here only the teacher's probabiliti
 """
 
 import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,8 @@ import numpy as np
 import tinycnn as tc
 from fer_demo.classifier import EmotionClassifier, existing_weights, weights_path
 from fer_demo.data import Dataset
+from fer_demo.fold_files import FoldFiles
+from fer_demo.report.results import read_results
 from fer_demo.training import options_of, was_trained_on
 from tinycnn.checks import is_number, refuse
 
@@ -97,3 +101,49 @@ class Teaching:
         given *= np.float32(self.share) / given.sum(axis=1, keepdims=True)
         given[np.arange(len(labels)), labels] += np.float32(1 - self.share)
         return given
+
+
+def fold_teachings(
+    folders: Iterable[Path], split: Mapping[str, Any], share: float, temperature: float
+) -> tuple[Teaching, ...]:
+    """Return who teaches in each fold: what an earlier cross-validation trained in the same one.
+
+    Such a network has never seen the faces that its student will be scored on.
+
+    Args:
+        folders: results of `python -m fer_demo.cv`, of all models in them; of several, the mean counts.
+        split: what decides who is in which fold: data (SHA-256), folds, seed, keep_copies_together.
+        share: see `Teaching`.
+        temperature: see `Teaching`.
+
+    Returns:
+        one for each fold; none if there are no folders.
+
+    Raises:
+        ConfigError: a cross-validation is not finished, or split otherwise; share or temperature are out of
+            range.
+        DataError: there are no results in a folder.
+        FileFormatError, OSError: a file of them cannot be read.
+    """
+    teachers: list[list[str]] = [[] for _ in range(split["folds"])]
+    for folder in folders:
+        results = read_results(folder / "results.json")
+        if not results.get("finished"):
+            raise tc.ConfigError(f"{folder}: this cross-validation is not finished; end it with --resume")
+        for name in results["models"]:
+            for fold, weights in enumerate(teachers):
+                path = FoldFiles(folder / "folds", name, fold).model
+                _check_split(path, {**split, "fold": fold})
+                weights.append(str(path))
+    return tuple(Teaching(tuple(weights), share, temperature) for weights in teachers if weights)
+
+
+def _check_split(path: Path, now: Mapping[str, Any]) -> None:
+    then = options_of(tc.load_info(path))
+    for key, value in now.items():
+        if then.get(key) != value:
+            raise tc.ConfigError(
+                f"{path} may have learnt faces that are held out here: its {key} was {then.get(key)!r}, here "
+                f"it is {value!r}; let a cross-validation teach that had the same --data, --folds, --seed "
+                "and --keep-copies-together"
+            )

@@ -8,6 +8,7 @@ import numpy as np
 import tinycnn as tc
 from fer_demo.data import Dataset
 from fer_demo.data.extra import with_extra
+from fer_demo.distillation import Teaching
 from fer_demo.fold_files import FoldFiles
 from fer_demo.metrics import FoldMetrics, fold_metrics
 from fer_demo.recipes import Recipe
@@ -71,6 +72,7 @@ def run_trial(
     files: FoldFiles | None = None,
     extra: Dataset | None = None,
     progress: tc.Progress | bool = False,
+    teaching: Teaching | None = None,
 ) -> FoldResult:
     """Train a model from scratch, and score it.
 
@@ -86,10 +88,12 @@ def run_trial(
             again; if the training was cut short, it goes on from there, and ends with the same bits.
         extra: more faces to train on.
         progress: hears of the training.
+        teaching: who teaches, having never seen the held-out faces.
 
     Raises:
         ConfigError: the files are of something else.
         OSError: they cannot be written.
+        Besides, what `Teaching.targets` raises.
     """
     kept = kept_trial(dataset, indices, files, belongs_to) if files else None
     if kept:
@@ -107,6 +111,7 @@ def run_trial(
         epochs=trial.epochs,
         batch_size=trial.batch_size,
         seed=trial.seed,
+        targets=teaching.targets(x, labels) if teaching else None,
         validation=(held_out_x, held_out_labels),
         checkpoint=files.checkpoint if files else None,
         progress=progress,

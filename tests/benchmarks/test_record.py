@@ -94,6 +94,15 @@ def test_a_teacher_that_is_shipped_goes_by_its_name():
     assert "--teacher compact --out" in found
 
 
+def test_the_teachers_of_folds_are_a_folder():
+    options = {"model": "mini_xception", "teacher": {"sha256": ["0123456789", "abcdef0123"], "share": 0.7}}
+    assert record.command(options, "cv-results", "fer_demo.cv") == (
+        "python -m fer_demo.cv --data fer2013.csv --model mini_xception --teacher-share 0.7 "
+        "--teacher teachers --out cv-results\n"
+        "# 01234567, abcdef01 begin the SHA-256 of the networks in teachers/folds\n"
+    )
+
+
 def test_a_cross_validation_gives_a_row_per_model(collect, tmp_path):
     scores = dict.fromkeys(("accuracy", "macro_f1", "train_accuracy"), SPREAD)
     model = {**scores, "parameters": 1234, "per_class": {}, "seconds": 600}
@@ -106,12 +115,13 @@ def test_a_cross_validation_gives_a_row_per_model(collect, tmp_path):
         "seed": 0,
     }
     protocol |= {"learning_rate": {"mini_xception": 0.001}, "keep_copies_together": True}
+    protocol |= {"teacher": {"sha256": ["0123456789"] * 2, "share": 0.7, "temperature": 1.0}}
     path = results(tmp_path, "results", protocol=protocol, models={"mini_xception": model})
     rows, table = collect(path, name="folds")
     assert rows[0]["accuracy"] == SPREAD
-    assert "| paper, rate 0.001 | in one fold | 1,234 | 8 | 64 | 0 | 0.5500 ± 0.0100 |" in table
+    assert "| paper, rate 0.001, teacher 0.7 | in one fold | 1,234 | 8 | 64 | 0 | 0.5500 ± 0.0100 |" in table
     assert "| 0.5882 | 10 |" in table  # what the paper prints, and minutes
-    assert "--folds 2 --epochs 8 --batch-size 64 --seed 0 --keep-copies-together --out cv-results" in table
+    assert "--folds 2 --epochs 8 --batch-size 64 --seed 0 --keep-copies-together --teacher-share 0.7" in table
 
 
 def test_an_ablation_and_the_paper_become_the_tables_of_their_reports(collect, tmp_path):

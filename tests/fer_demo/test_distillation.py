@@ -2,20 +2,24 @@
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tinycnn as tc
-from fer_demo import train
+from fer_demo import cv, train
 from fer_demo.classifier import EmotionClassifier
 from fer_demo.data.faces import synthetic_faces
 from fer_demo.distillation import Teaching
 from fer_demo.models import MODELS, mini_xception
 from fer_demo.preprocess import Normalisation
+from fer_demo.report.results import read_results
 from fer_demo.training import save_model
+from tests.fer_demo.conftest import commands_without_pictures
 
 FACES = synthetic_faces(42)
+EVEN = replace(FACES, labels=np.arange(42) % 7)
 TINY = partial(mini_xception, widths=(2, 2, 2, 2, 2))
 
 
@@ -127,3 +131,91 @@ def test_a_teacher_that_is_not_there_is_named(call):
     code, error = call("--teacher", "nobody", "--out", "student")
     assert code == 2
     assert "nobody" in error
+
+
+@pytest.fixture
+def cross_validate(in_process, monkeypatch, tmp_path):
+    """Call cross-validation in this process, with a tiny model; return exit code and standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(MODELS, "mini_xception", TINY)
+    monkeypatch.setattr("fer_demo.data.load", lambda source: EVEN)
+
+    def call(out, *arguments):
+        common = ["--epochs", "1", "--folds", "2", "--backend", "numpy", "--model", "mini_xception"]
+        code, _, error = in_process(cv, "--out", out, *common, *arguments)
+        return code, error
+
+    with commands_without_pictures():
+        yield call
+
+
+def test_each_fold_learns_from_its_own(cross_validate, monkeypatch):
+    seen, targets = [], Teaching.targets
+    monkeypatch.setattr(
+        Teaching, "targets", lambda self, x, labels: (seen.append(self), targets(self, x, labels))[1]
+    )
+    assert cross_validate("teachers") == (0, "")
+    assert cross_validate("taught", "--teacher", "teachers", "--teacher-share", "0.9") == (0, "")
+    paths = [f"teachers/folds/mini_xception-{fold}.safetensors" for fold in (1, 2)]
+    assert seen == [Teaching((path,), 0.9) for path in paths]
+    told = read_results(Path("taught/results.json"))["protocol"]["teacher"]
+    described = [teaching.describe() for teaching in seen]
+    assert told["sha256"] == [fold["sha256"][0] for fold in described]
+    assert told["share"] == 0.9
+    for fold, expected in enumerate(described, 1):
+        name = f"folds/mini_xception-{fold}.safetensors"
+        taught, alone = (tc.load_info(Path(folder, name)) for folder in ("taught", "teachers"))
+        assert (taught["training"]["teacher"], alone["training"]["teacher"]) == (expected, None)
+        assert taught["history"]["loss"] != alone["history"]["loss"]
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        (["--seed", "1"], "its seed was 0, here it is 1"),
+        (["--folds", "3"], "its folds was 2, here it is 3"),
+        (["--keep-copies-together"], "its keep_copies_together was False, here it is True"),
+    ],
+)
+def test_folds_that_were_cut_otherwise_do_not_teach(cross_validate, options, found):
+    assert cross_validate("teachers") == (0, "")
+    code, error = cross_validate("taught", "--teacher", "teachers", *options)
+    assert code == 2
+    assert "mini_xception-1.safetensors may have learnt faces that are held out here" in error
+    assert found in error
+    assert not Path("taught").exists()
+
+
+def test_folds_of_other_faces_or_of_another_place_do_not_teach(cross_validate, monkeypatch):
+    assert cross_validate("teachers") == (0, "")
+    first, second = (Path(f"teachers/folds/mini_xception-{fold}.safetensors") for fold in (1, 2))
+    second.write_bytes(first.read_bytes())
+    code, error = cross_validate("taught", "--teacher", "teachers")
+    assert code == 2
+    assert f"{second} may have learnt faces that are held out here: its fold was 0, here it is 1" in error
+    monkeypatch.setattr("fer_demo.data.load", lambda source: replace(EVEN, sha256="other"))
+    code, error = cross_validate("taught", "--teacher", "teachers")
+    assert code == 2
+    assert f"its data was '{EVEN.sha256}', here it is 'other'" in error
+
+
+def test_a_folder_without_finished_folds_does_not_teach(cross_validate):
+    code, error = cross_validate("taught", "--teacher", "nobody")
+    assert code == 2
+    assert "nobody/results.json: no such file; expected a file as `python -m fer_demo.cv` writes it" in error
+    assert cross_validate("teachers") == (0, "")
+    path = Path("teachers/results.json")
+    path.write_text(path.read_text().replace('"finished": true', '"finished": false'))
+    code, error = cross_validate("taught", "--teacher", "teachers")
+    assert code == 2
+    assert "teachers: this cross-validation is not finished; end it with --resume" in error
+
+
+def test_a_run_with_another_teacher_is_not_gone_on_with(cross_validate):
+    for epochs, out in ((1, "first"), (2, "second")):
+        assert cross_validate(out, "--epochs", epochs) == (0, "")
+    assert cross_validate("taught", "--teacher", "first") == (0, "")
+    assert cross_validate("taught", "--teacher", "first", "--resume") == (0, "")
+    code, error = cross_validate("taught", "--teacher", "second", "--resume")
+    assert code == 2
+    assert "teacher was {" in error

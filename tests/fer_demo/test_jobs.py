@@ -10,6 +10,7 @@ import time
 from contextlib import contextmanager, suppress
 from glob import glob
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ PATIENCE = 300  # seconds, for machines that do much else
 FOLDS = 4
 CV = ["--data", "faces.csv", "--model", "mini_xception", "--backend", "numpy", "--batch-size", 8]
 CV += ["--folds", FOLDS, "--epochs", 4, "--extra", "more.csv", "--keep-copies-together"]
+TAUGHT = [*CV, "--teacher", "teachers"]
 
 
 def write_faces():
@@ -53,7 +55,7 @@ cli.run(cv.app)
 
 
 def start_cv(*arguments):
-    return start(["-c", PLAIN], *CV, *arguments)
+    return start(["-c", PLAIN], *TAUGHT, *arguments)
 
 
 def end_of(process):
@@ -102,20 +104,33 @@ def one_is_recorded(out):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def teachers(tmp_path_factory):
+    """Folder of a short run, whose folds teach those of the other runs."""
+    return run_here(tmp_path_factory.mktemp("teachers"), *CV, "--epochs", 1)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, teachers):
     """Folder of a run that nobody disturbed, one fold after another."""
     folder = tmp_path_factory.mktemp("whole")
+    copytree(teachers, folder / "teachers")
+    return run_here(folder, *TAUGHT)
+
+
+def run_here(folder, *options):
+    """Cross-validate in this folder, and return that of the results."""
     with pytest.MonkeyPatch.context() as patch:
         prepare(folder, patch)
         with commands_without_pictures():
-            assert exit_code(cv, *CV, "--out", "out") == 0
+            assert exit_code(cv, *options, "--out", "out") == 0
     return folder / "out"
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """An empty folder with a data set, in which the commands run."""
+def folder(tmp_path, monkeypatch, teachers):
+    """A folder with a data set and teachers, in which the commands run."""
     prepare(tmp_path, monkeypatch)
+    copytree(teachers, tmp_path / "teachers")
 
 
 def prepare(folder, monkeypatch):
@@ -129,7 +144,7 @@ def prepare(folder, monkeypatch):
 def call(in_process):
     """Call the command in this process; return exit code, standard output and error."""
     with commands_without_pictures():
-        yield lambda *arguments: in_process(cv, *CV, *arguments)
+        yield lambda *arguments: in_process(cv, *TAUGHT, *arguments)
 
 
 def test_two_jobs_equal_one(whole):
