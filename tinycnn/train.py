@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext, suppress
 from numbers import Integral
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,8 @@ def fit(
     _check_options(optimizer, loss, ema, checkpoint, validation, seed)
     check_flag(keep_best=keep_best)
     _check_functions(prepare=prepare, augment=augment)
+    if type(loss) in (NoneType, SoftmaxCrossEntropy):  # another loss may take other labels
+        _check_learnable(model, x, labels)
     data = {"x": x, "labels": labels}
     if validation is not None:
         _check_validation(model, *validation)
@@ -332,14 +335,19 @@ def _check_validation(model: Sequential, x: np.ndarray, labels: np.ndarray) -> N
     """Find out now what would otherwise end the training after its first epoch."""
     try:
         _check_data(x, labels)
-        classes = None
-        with suppress(ShapeError):  # of images that only `prepare` brings into the model's shape
-            *_, classes = model.output_shape(getattr(model, "input_shape", None) or x.shape[1:])
-        if classes is not None:
-            check_labels(labels, classes)
+        _check_learnable(model, x, labels)
     except TinyCNNError as error:
         error.add_note("in the validation data")
         raise
+
+
+def _check_learnable(model: Sequential, x: np.ndarray, labels: np.ndarray) -> None:
+    """Find out now which label would otherwise end the training when its batch comes."""
+    classes = None
+    with suppress(ShapeError):  # of images that only `prepare` brings into the model's shape
+        *_, classes = model.output_shape(getattr(model, "input_shape", None) or x.shape[1:])
+    if classes is not None:
+        check_labels(labels, classes)
 
 
 def _check_functions(**functions: object) -> None:

@@ -185,15 +185,34 @@ class Reversed(tc.Sequential):
         (np.eye(4)[:, :3], r"labels are \(4, 3\): expected \(N, 2\)"),
     ],
 )
-def test_validation_labels_are_looked_at_before_the_first_step(labels, message):
+def test_labels_are_looked_at_before_the_first_step(labels, message):
     images, right = stripes(4)
     model = small_model()
     before = {name: array.copy() for name, array in model.params.items()}
+    options = {"prepare": scale, "epochs": 1, "batch_size": 1, "progress": False}
     with pytest.raises(tc.TinyCNNError, match=message) as caught:
-        model.fit(images, right, validation=(images, labels), prepare=scale, epochs=1, progress=False)
+        model.fit(images, right, validation=(images, labels), **options)
     assert "in the validation data" in caught.value.__notes__
+    with pytest.raises(tc.TinyCNNError, match=message):
+        model.fit(images, labels, **options)
     for name, array in model.params.items():
         np.testing.assert_array_equal(array, before[name])
+
+
+class Forgiving(tc.SoftmaxCrossEntropy):
+    """Takes other labels."""
+
+    def __call__(self, logits, labels):
+        return super().__call__(logits, labels % 2)
+
+
+def test_which_labels_a_loss_of_one_s_own_takes_is_its_own_affair():
+    images, labels = stripes(4)
+    histories = [
+        small_model().fit(images, given, prepare=scale, epochs=1, loss=Forgiving(), progress=False)
+        for given in (labels, labels + 4)
+    ]
+    assert histories[0].loss == histories[1].loss
 
 
 @pytest.mark.parametrize("name", ["prepare", "augment", "keep_best"])
