@@ -76,18 +76,13 @@ RecipeOption = Annotated[
 ]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="Of all that is random.")]
 BatchSize = Annotated[int | None, typer.Option(min=1, metavar="N", help="Images a step.")]
-BackendOption = Annotated[Backend | None, typer.Option(help="numba where installed, otherwise numpy.")]
+BackendOption = Annotated[Backend | None, typer.Option(help="Default: numba if there.")]
 Extra = Annotated[
     list[Path] | None,
     typer.Option("--extra", metavar="FILE", help="More faces to train on."),
 ]
 KeepCopiesTogether = Annotated[bool, typer.Option("--keep-copies-together", help="Of a face, in one part.")]
-TeacherShare = Annotated[
-    float, typer.Option(min=0, max=1, metavar="S", help="Of each target that is the teacher's.")
-]
-TeacherTemperature = Annotated[
-    float, typer.Option(min=0.01, max=100, metavar="T", help="Evens its probabilities out.")
-]
+TeacherShare = Annotated[float, typer.Option(min=0, max=1, metavar="S", help="Its share of a target.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with --out.")]
 CheckpointEvery = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Between checkpoints.")]
 Weights = Annotated[str, typer.Option(metavar="NAME|FILE", help="mini_xception, compact, or a file.")]

@@ -43,8 +43,6 @@ Examples:
 
   python -m fer_demo.cv --data fer2013.csv --resume  go on after Ctrl-C
 
-  python -m fer_demo.cv --data fer2013.csv --extra more.csv --model compact
-
   python -m fer_demo.cv --data fer2013.csv --teacher cv-results --out taught
 """
 
@@ -56,7 +54,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def main(
     source: cli.Source = None,
     model: Annotated[
-        ModelChoice, typer.Option(metavar="NAME", help="As for train; paper: its two; or all.")
+        ModelChoice, typer.Option(metavar="NAME", help="One, paper's two, or all")
     ] = ModelChoice.paper,
     folds: Annotated[int, typer.Option(min=2, metavar="N", help="Parts of the data.")] = 5,
     epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Passes over the data.")] = 8,
@@ -66,11 +64,9 @@ def main(
     extra: cli.Extra = None,
     keep_copies_together: cli.KeepCopiesTogether = False,
     teacher: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FOLDER", help="An earlier cv's, to learn from too: fold from fold."),
+        list[Path] | None, typer.Option(metavar="PATH", help="Folder of an earlier cv.")
     ] = None,
     teacher_share: cli.TeacherShare = 0.5,
-    teacher_temperature: cli.TeacherTemperature = 1.0,
     backend: cli.BackendOption = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("cv-results"),
     resume: cli.Resume = False,
@@ -90,7 +86,7 @@ def main(
     batch_size = batch_size or default_batch_size(RECIPES[recipe], len(dataset))
     split_by = {"data": dataset.sha256, "folds": folds, "seed": seed}
     split_by["keep_copies_together"] = keep_copies_together
-    teachings = fold_teachings(teacher or (), split_by, teacher_share, teacher_temperature)
+    teachings = fold_teachings(teacher or (), split_by, teacher_share)
     protocol = Protocol(folds, epochs, seed, batch_size, str(recipe), keep_copies_together, teachings)
     names = {ModelChoice.paper: list(PAPERS), ModelChoice.all: list(MODELS)}.get(model, [str(model)])
     split(dataset, protocol)  # refuses data that are too few before there is a run to be resumed
