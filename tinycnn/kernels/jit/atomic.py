@@ -3,8 +3,10 @@
 All threads see what these functions do in the same order.
 """
 
+import platform
 from typing import Any
 
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -41,6 +43,28 @@ def add(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
         return builder.atomic_rmw("add", address, arguments[2], "seq_cst")
 
     return types.int64(array, types.intp, types.int64), generate
+
+
+#: The instruction by which a core learns that a thread is only waiting, and its arguments.
+_HINTS: dict[str, tuple[str, list[int]]] = {
+    **dict.fromkeys(("x86_64", "amd64"), ("llvm.x86.sse2.pause", [])),
+    **dict.fromkeys(("aarch64", "arm64"), ("llvm.aarch64.hint", [1])),
+}
+
+
+@intrinsic
+def idle(typing_context: Any) -> Any:
+    """Wait for some nanoseconds, and leave the core to the other thread that it perhaps runs."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        name, numbers = _HINTS.get(platform.machine().lower(), ("", []))
+        if name:
+            kind = ir.FunctionType(ir.VoidType(), [ir.IntType(32)] * len(numbers))
+            hint = cgutils.get_or_insert_function(builder.module, kind, name)
+            builder.call(hint, [ir.Constant(ir.IntType(32), number) for number in numbers])
+        return context.get_dummy_value()
+
+    return types.void(), generate
 
 
 def _address(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 
 from tinycnn.kernels import one_thread_pool
-from tinycnn.kernels.jit.atomic import add, load_now
+from tinycnn.kernels.jit.atomic import add, idle, load_now
 from tinycnn.kernels.jit.compile import compiled, part
 from tinycnn.kernels.jit.inference_layout import SLACK, layout_of
 from tinycnn.kernels.jit.inference_steps import pieces, run_piece
@@ -79,7 +79,7 @@ def _run_part(x, y, program, weights, common, n, length, size, memory, queue, me
         for s in range(len(program)):
             count, finished = pieces(program[s], n), zero
             while load_now(queue, np.intp(DONE)) < before:
-                pass
+                idle()
             for turn in range(count):
                 piece = its_turn(queue, member, turn, count)
                 if is_first(queue, before + piece):

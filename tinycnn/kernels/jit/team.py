@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn.kernels.jit.atomic import add, load_now
+from tinycnn.kernels.jit.atomic import add, idle, load_now
 from tinycnn.kernels.jit.compile import compiled, part, section
 from tinycnn.kernels.jit.together import FAILED, HELPERS, INSIDE, MAILBOX, OPEN, PATIENCE, WANTED, serve
 from tinycnn.kernels.memory import CACHE_LINE, scratch
@@ -281,7 +281,8 @@ def _share(pieces: int, n: int, work: Work, size: int) -> None:
 @compiled
 def _changes(array, index, old, looks):
     """Look at array[index] until it differs from `old`, at most `looks` times; return whether it does."""
-    for _ in range(looks):  # noqa: SIM110 - numba compiles no generator expressions
+    for _ in range(looks):
         if load_now(array, index) != old:
             return True
+        idle()
     return False

@@ -13,12 +13,12 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from tinycnn.kernels.jit.atomic import add, load_now, set_now
+from tinycnn.kernels.jit.atomic import add, idle, load_now, set_now
 from tinycnn.kernels.jit.compile import compiled, section
 
-#: Times that a waiting thread looks before it gives up: 3 ms here. A core that has gone to sleep may take as
+#: Times that a waiting thread looks before it gives up: 2 ms here. A core that has gone to sleep may take as
 #: long to wake; what Python does between two kernels takes far less.
-PATIENCE = 2_000_000
+PATIENCE = 100_000
 
 #: Places in a mailbox, those that different threads write a cache line apart: the number of the last call,
 #: which of them may still be joined, the helpers that are inside, whether one failed there, how often Python
@@ -52,6 +52,7 @@ def together(function, arguments, mailbox):
         for _ in range(PATIENCE):
             if load_now(mailbox, np.intp(INSIDE)) == 0:
                 break
+            idle()
 
 
 @compiled
@@ -71,6 +72,7 @@ def serve(mailbox, wanted, member, patience):
             if load_now(mailbox, np.intp(OPEN)) == call:
                 _run(mailbox, member)
             add(mailbox, np.intp(INSIDE), np.int64(-1))
+        idle()
 
 
 @intrinsic
