@@ -6,6 +6,7 @@ before each reuse. A comparison reads memory once, which takes a small part of t
 """
 
 from collections.abc import Mapping
+from itertools import starmap
 from operator import eq, is_
 from typing import Any
 
@@ -13,9 +14,6 @@ import numpy as np
 
 from tinycnn.inference import Plans, Prepared
 from tinycnn.layers import Layer
-
-#: Attributes that passes through a layer set, and no preparation reads.
-_PASSING = {"grads", "_cache", "_output"}
 
 
 class Kept:
@@ -41,28 +39,26 @@ class _Snapshot:
 
     def __init__(self, layers: Mapping[str, Layer]) -> None:
         self._layers = layers
-        self._dicts: list[Any] = [layers]
-        places: list[tuple[Any, str]] = [(layers, name) for name in layers]
-        for _, layer in (pair for child in layers.values() for pair in child.walk()):
-            attributes = {name: value for name, value in vars(layer).items() if name not in _PASSING}
-            inner = [value for value in attributes.values() if isinstance(value, dict)]  # such as `params`
-            self._dicts += [vars(layer), *inner]
-            places += [(vars(layer), name) for name in attributes]
-            places += [(entries, name) for entries in inner for name in entries]
-        self._sizes = [*map(len, self._dicts)]
-        self._owners, self._names = zip(*places, strict=True)
-        self._values = [owner[name] for owner, name in places]
-        self._arrays = [value for value in self._values if isinstance(value, np.ndarray)]
+        own = [vars(layer) for child in layers.values() for _, layer in child.walk()]
+        inner = [value for attributes in own for value in attributes.values() if isinstance(value, dict)]
+        self._dicts: list[Any] = [layers, *own, *inner]  # inner ones are such as `params`
+        self._then = [dict(entries) for entries in self._dicts]
+        found = [(entries, name) for entries in self._dicts for name in entries]
+        self._places = [(owner, name) for owner, name in found if isinstance(owner[name], np.ndarray)]
+        self._arrays = [owner[name] for owner, name in self._places]
         self._comparable = all(a.flags.c_contiguous and a.dtype.kind == "f" for a in self._arrays)
         self._copies = [bytearray(array.data) for array in self._arrays if self._comparable]
 
     def holds(self, layers: Mapping[str, Layer]) -> bool:
-        """Whether every attribute is still the same object, and every array has the same bits."""
+        """Whether every attribute is as it was, and every array the same object with the same bits."""
         # Without a loop in Python, and without copies: a bytearray compares itself with an array's memory.
-        return (
-            self._comparable
-            and layers is self._layers
-            and [*map(len, self._dicts)] == self._sizes
-            and all(map(is_, map(dict.get, self._owners, self._names), self._values))
-            and all(map(eq, self._copies, self._arrays))
-        )
+        try:
+            return (
+                self._comparable
+                and layers is self._layers
+                and self._dicts == self._then
+                and all(map(is_, starmap(dict.get, self._places), self._arrays))
+                and all(map(eq, self._copies, self._arrays))
+            )
+        except ValueError:  # an array in the place of another is neither equal to it nor not
+            return False

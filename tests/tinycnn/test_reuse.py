@@ -74,6 +74,25 @@ def test_every_change_is_seen(backend, walks, change):
     assert np.abs(after - before).max() > 1e-3
 
 
+def test_an_equal_array_in_the_place_of_another_is_seen(backend):
+    model = tc.Sequential([tc.Flatten(), tc.Dense(162, 1, rng=0)])
+    before = model.predict(X)
+    model.children()["1"].params["bias"] = np.zeros(1, np.float32)  # as it was
+    model.predict(X)
+    model.params["1.bias"][...] = 3
+    np.testing.assert_allclose(model.predict(X), before + 3, rtol=1e-5)
+
+
+def test_passes_in_training_change_nothing(backend, walks):
+    model = network()
+    model.predict(X)
+    for _ in range(2):
+        child(model, "dense").forward(np.ones((3, 64), np.float32), train=True)
+        child(model, "dense").backward(np.ones((3, 3), np.float32))
+        model.predict(X)
+    assert len(walks) == 1
+
+
 def test_evaluate_uses_it_again_and_sees_changes(backend, walks):
     model = network(softmax=True)
     first = model.evaluate(X, LABELS)

@@ -39,6 +39,9 @@ class Layer:
     array([[2., 2.]])
     """
 
+    # What passes leave behind is no part of `vars(layer)`, which says what a layer is: `reuse` compares that.
+    __slots__ = ("__dict__", "__weakref__", "_cache", "_output", "grads")
+
     def __init__(self) -> None:
         self.params: Arrays = {}
         self.grads: Arrays = {}
@@ -218,6 +221,10 @@ class Composite(Layer):
         for path, layer in self.walk():  # a second forward would overwrite what the first one remembers
             if (first := seen.setdefault(id(layer), path)) != path:
                 raise ConfigError(f"{kind}: {first!r} and {path!r} are one layer object; make two")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle takes along: not `grads`, which are its children's."""
+        return vars(self)
 
     def children(self) -> Mapping[str, Layer]:
         """Return the layers inside this one, by name."""
