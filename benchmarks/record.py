@@ -82,7 +82,7 @@ def command(training: Row, name: str, module: str = "fer_demo.train", data: str 
     files = {"extra": more} if of_folds else {"teacher": teachers, "extra": more}
     given |= {f"teacher_{key}": value for key, value in taught.items() if key != "sha256"}
     options, comments = [word for key, value in given.items() for word in _option(key, value)], []
-    shipped = {hashlib.sha256(path.read_bytes()).hexdigest(): name for name, path in SHIPPED.items()}
+    shipped = _shipped()
     for option, digests in files.items():
         for digest in digests:
             options += [f"--{option}", shipped.get(digest, f"{digest[:8]}{_ENDING[option]}")]
@@ -94,6 +94,11 @@ def command(training: Row, name: str, module: str = "fer_demo.train", data: str 
     out = f"{name}.safetensors" if module == "fer_demo.train" else name
     words = ["python", "-m", module, "--data", data.removesuffix(".gz"), *options, "--out", out]
     return "".join(f"{line}\n" for line in (shlex.join(words), *comments))
+
+
+def _shipped() -> dict[str, str]:
+    """The names of shipped weights by the digests of their files."""
+    return {hashlib.sha256(path.read_bytes()).hexdigest(): name for name, path in SHIPPED.items()}
 
 
 #: What the data were, and what the recipe was made of at that time.
@@ -244,10 +249,10 @@ _KINDS: Sequence[tuple[dict[str, Any], str, Callable[[report.Results], list[Row]
 def _tried(row: Row, note: str) -> Row:
     """A row of `search.json` about a file of weights."""
     changes = [f"learning rate {row['learning_rate']:.3g}"]
-    if row["teacher"]:
-        changes.append(
-            f"{row['teacher']['share']:.0%} teacher at temperature {row['teacher']['temperature']:g}"
-        )
+    if taught := row["teacher"]:
+        shipped = _shipped()
+        teachers = " and ".join(shipped.get(digest, digest[:8]) for digest in taught["sha256"])
+        changes.append(f"{taught['share']:.0%} teacher {teachers} at temperature {taught['temperature']:g}")
     changes += ["extra faces"] if row["extra"] else []
     told = {**row, "changes": ", ".join(changes), "scored_on": row["validation"], "note": note}
     return {name: told.get(name) for name in SEARCH}
