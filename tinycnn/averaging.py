@@ -83,7 +83,11 @@ class ExponentialMovingAverage:
         if not self.averages:
             raise ConfigError("nothing has been averaged yet: call update(arrays) before swap(arrays)")
         check_alike(arrays, "arrays", self.averages, "the averages")
+        swapped = set()
         for name, average in self.averages.items():
+            if id(arrays[name]) in swapped:  # two layers share it, and so its average
+                continue
+            swapped.add(id(arrays[name]))
             raw = _scratch_like(average)
             raw[...] = arrays[name]
             arrays[name][...] = average

@@ -121,7 +121,9 @@ class Checkpoint:
 class Resumable(Protocol):
     """What `kept` keeps: see `tinycnn.run.Run`."""
 
-    weights: dict[str, np.ndarray]
+    @property
+    def weights(self) -> dict[str, np.ndarray]:
+        """All arrays of the model."""
 
     def state_dict(self) -> Content:
         """Return arrays, and what JSON can hold."""

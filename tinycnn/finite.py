@@ -35,13 +35,19 @@ class Undo:
     """A copy of what a forward pass in training changes: running statistics and random generators."""
 
     def __init__(self, model: Layer) -> None:
-        self._arrays = [(array, array.copy()) for array in model.state.values()]
+        layers = [layer for _, layer in model.walk() if not layer.children()]
+        self._arrays = [
+            (layer.state, name, array, array.copy())
+            for layer in layers
+            for name, array in layer.state.items()
+        ]
         self._states = [(rng, rng.bit_generator.state) for rng in generators(model).values()]
 
     def __call__(self) -> None:
         """Bring them back to where they were."""
-        for array, copy in self._arrays:
+        for arrays, name, array, copy in self._arrays:
             array[...] = copy
+            arrays[name] = array  # a layer of one's own may have put another in its place
         for rng, state in self._states:
             rng.bit_generator.state = state
 

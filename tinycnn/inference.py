@@ -63,6 +63,9 @@ class Prepared:
         self._model = model
         self._plans: Plans = {} if plans is None else plans
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_plans": {}}  # compiled ones cannot be pickled
+
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Return the network's output for a batch: (N, K) for a classifier, a new array each time.
 
@@ -81,6 +84,9 @@ class Prepared:
     def _new_plan(self, x: np.ndarray) -> Plan:
         plan: Plan
         try:
+            for _, layer in self._model.walk():
+                if not vars(layer).keys().isdisjoint(("forward", "_forward")):  # this very object's own
+                    raise NoRuleError(layer)
             plan = _Plan(Walk(self._model, x), x)
         except NoRuleError:
             plan = _layer_by_layer

@@ -12,6 +12,8 @@ from tinycnn.kernels import active
 from tinycnn.schedules import Constant, Schedule
 
 Arrays = Mapping[str, np.ndarray]
+#: The largest number of float32.
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def check_alike(found: Arrays, found_name: str, expected: Arrays, expected_name: str) -> None:
@@ -88,12 +90,18 @@ class Optimizer:
             grads: arrays of the same names, shapes and dtypes.
 
         Raises:
-            ConfigError: names differ, or a parameter's memory cannot be changed in place.
+            ConfigError: names differ, or a parameter's memory cannot be changed in place, or the schedule
+                gives no learning rate.
             ShapeError: a shape differs between parameter, gradient and earlier steps.
             DTypeError: a dtype differs likewise, or is neither float32 nor float64.
         """
         self._check(params, grads)
         lr = self.current_learning_rate
+        if not 0 <= lr <= _LARGEST:  # and not if it is NaN
+            raise ConfigError(
+                f"the learning rate of step {self.steps} is {lr}: expected a number of at least 0; look at "
+                f"{self.schedule!r}"
+            )
         self.steps += 1
         for name, param in params.items():
             slots = [slot[name] for slot in self._slots.values()]
@@ -124,12 +132,13 @@ class Optimizer:
         raise NotImplementedError
 
     def config(self) -> dict[str, Any]:
-        """Return type and arguments, ready for JSON."""
-        return {
-            "type": type(self).__name__,
-            "learning_rate": self.schedule.config(),
-            "weight_decay": self.weight_decay,
+        """Return type and arguments, ready for JSON: all attributes that are numbers or words, but steps."""
+        own = {
+            name: value
+            for name, value in vars(self).items()
+            if isinstance(value, int | float | str) and name != "steps"
         }
+        return {"type": type(self).__name__, "learning_rate": self.schedule.config(), **own}
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Return copies of all that a resumed run needs to go on with the same bits.
@@ -209,10 +218,6 @@ class SGD(Optimizer):
     ) -> None:
         active().sgd_step(param, grad, *slots, lr, self.momentum, self.nesterov, decay)
 
-    def config(self) -> dict[str, Any]:
-        """Return type and arguments, ready for JSON."""
-        return super().config() | {"momentum": self.momentum, "nesterov": self.nesterov}
-
 
 class Adam(Optimizer):
     """Adam (Kingma & Ba, 2015); with `weight_decay`, AdamW (Loshchilov & Hutter, 2019).
@@ -259,7 +264,3 @@ class Adam(Optimizer):
         self, param: np.ndarray, grad: np.ndarray, slots: list[np.ndarray], lr: float, decay: float
     ) -> None:
         active().adam_step(param, grad, *slots, lr, self.beta1, self.beta2, self.eps, decay, self.steps)
-
-    def config(self) -> dict[str, Any]:
-        """Return type and arguments, ready for JSON."""
-        return super().config() | {"beta1": self.beta1, "beta2": self.beta2, "eps": self.eps}

@@ -42,7 +42,8 @@ class Backward(Protocol):
 def run(layer: Layer, x: Input) -> tuple[Input, Backward]:
     """Return the layer's output in training for x, finished or deferred, and its backward pass."""
     kind: Any = type(layer)
-    return _rule(kind)(layer, x)
+    rule = _rule(kind) if vars(layer).keys().isdisjoint(PASSES) else _plain  # this very object has its own
+    return rule(layer, x)
 
 
 @cache
@@ -51,8 +52,8 @@ def _rule(kind: Any) -> Any:
 
 
 def _is(layer: Layer, known: type[Layer]) -> bool:
-    """Whether a layer is of a known kind, or of a subclass that leaves both passes as they are."""
-    return behaves_as(type(layer), known, *PASSES)
+    """Whether a layer is of a known kind, or of a subclass, and has both passes as they are."""
+    return behaves_as(type(layer), known, *PASSES) and vars(layer).keys().isdisjoint(PASSES)
 
 
 def run_model(model: Sequential, x: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], None]]:

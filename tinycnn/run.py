@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinycnn.averaging import ExponentialMovingAverage
+from tinycnn.errors import ConfigError
 from tinycnn.finite import generators
 from tinycnn.html import history_curves
 from tinycnn.kernels import backend_name
@@ -67,7 +68,13 @@ class History:
 
     @property
     def best_epoch(self) -> int:
-        """Index of the epoch with the lowest validation loss, or training loss where there is no other."""
+        """Index of the epoch with the lowest validation loss, or training loss where there is no other.
+
+        Raises:
+            ConfigError: there is no epoch yet.
+        """
+        if not self.loss:
+            raise ConfigError("this history has no epoch yet: train the model, for its best one")
         return int(np.argmin(self.val_loss or self.loss))
 
     def _repr_html_(self) -> str:
@@ -104,13 +111,18 @@ class Run:
         ema: ExponentialMovingAverage | None,
         rng: np.random.Generator,
     ) -> None:
-        self.weights = {**model.params, **model.state}
+        self._model = model
         self.optimizer, self.ema, self.rng = optimizer, ema, rng
         self.generators = {"fit": rng, **generators(model)}
         self.history, self.best, self.stopped = History(), Best(), False
         # Of the present epoch: the order of its images (empty between epochs), and its batches so far.
         self.order, self.results = np.empty(0, np.int64), list[Evaluation]()
         self.began = time.perf_counter()
+
+    @property
+    def weights(self) -> dict[str, np.ndarray]:
+        """All arrays of the model, looked up anew: a layer of one's own may have put another there."""
+        return {**self._model.params, **self._model.state}
 
     def begin_epoch(self, images: int) -> None:
         """Draw the order of the images, unless the epoch has begun before the training was cut short."""
@@ -155,8 +167,9 @@ class Run:
         for key, array in arrays.items():
             group, _, name = key.partition("/")
             groups[group][name] = array
+        weights = self.weights
         for name, array in groups["weights"].items():
-            self.weights[name][...] = array
+            weights[name][...] = array
         self.optimizer.load_state_dict(groups["optimizer"])
         if self.ema is not None:
             self.ema.load_state_dict(groups["ema"])

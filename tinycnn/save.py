@@ -48,6 +48,8 @@ _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f
 def register(kind: type[Layer]) -> type[Layer]:
     """Let files name a layer class of your own; usable as a decorator.
 
+    A class takes the place of an earlier one of its own module, as when a notebook's cell is run again.
+
     Raises:
         ConfigError: the name is taken.
 
@@ -59,7 +61,8 @@ def register(kind: type[Layer]) -> type[Layer]:
     >>> load("model.safetensors").forward(np.array([[-1.0, 1.0]]))
     array([[-0.5,  1. ]])
     """
-    if REGISTRY.get(kind.__name__, kind) is not kind:
+    known = REGISTRY.get(kind.__name__, kind)
+    if (known.__module__, known.__qualname__) != (kind.__module__, kind.__qualname__):
         raise ConfigError(f"a layer called {kind.__name__!r} exists already: rename the class")
     REGISTRY[kind.__name__] = kind
     return kind

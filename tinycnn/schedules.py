@@ -6,7 +6,7 @@ last step it stays at its final value.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
@@ -49,9 +49,9 @@ class Schedule:
         """Take note of a number that training should make fall, once an epoch. Most schedules ignore it."""
 
     def config(self) -> dict[str, Any]:
-        """Return type and arguments, ready for JSON."""
+        """Return type and arguments, ready for JSON: all attributes whose names do not begin with "_"."""
+        given = {name: value for name, value in vars(self).items() if not name.startswith("_")}
         # A NumPy scalar is as good a number as any other, except to JSON.
-        given = {f.name: getattr(self, f.name) for f in fields(self)}
         arguments = {k: v.item() if isinstance(v, np.generic) else v for k, v in given.items()}
         return {"type": type(self).__name__, **arguments}
 

@@ -157,9 +157,10 @@ def fit(
                 reporter.epoch(run.history)
                 run.stopped = _stopped(callbacks, model, run.history)
             keep()
+    weights = run.weights
     for name, average in ({} if ema is None else ema.averages).items():
-        run.weights[name][...] = average
-    run.best.restore(run.weights)
+        weights[name][...] = average
+    run.best.restore(weights)
     return run.history
 
 

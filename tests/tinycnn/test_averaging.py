@@ -66,6 +66,23 @@ def fail_while_swapped(ema: ExponentialMovingAverage, raw: dict[str, np.ndarray]
         raise RuntimeError("evaluation failed")
 
 
+def test_an_array_of_two_layers_is_exchanged_once() -> None:
+    array = np.ones(2)
+    arrays = {"one": array, "other": array}
+    average = ExponentialMovingAverage(0.5)
+    average.update(arrays)
+    array += 2
+    average.update(arrays)
+    with average.swapped(arrays):
+        np.testing.assert_array_equal(array, average_of(1, 3, average))
+    np.testing.assert_array_equal(array, 3)
+
+
+def average_of(first: float, second: float, average: ExponentialMovingAverage) -> float:
+    """The average after two updates: the second counts 1 - min(decay, 2 / 11)."""
+    return first + (second - first) * (1 - min(average.decay, 2 / 11))
+
+
 def test_swapped_gives_the_raw_values_back_even_after_an_error() -> None:
     ema, raw = averaged(5), weights(4)
     with pytest.raises(RuntimeError, match="evaluation failed"):

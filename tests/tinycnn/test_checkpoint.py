@@ -131,6 +131,67 @@ def test_other_options_are_remembered_too(path, options):
     assert train_in_parts(path, [2, 3], **options) == whole
 
 
+class Centred(tc.layers.Layer):
+    """Puts another array in the place of its state, as one would write it."""
+
+    def __init__(self):
+        super().__init__()
+        self.state["mean"] = np.zeros(36, np.float32)
+
+    def _forward(self, x, train):
+        if train:
+            self.state["mean"] = np.float32(0.9) * self.state["mean"] + np.float32(0.1) * x.mean(axis=0)
+        return x - self.state["mean"], None
+
+    def _backward(self, dy, cache):
+        return dy, {}
+
+
+def centred():
+    return tc.Sequential([tc.Flatten(), Centred(), tc.Dense(36, 3, rng=0)])
+
+
+def test_a_state_that_is_replaced_is_kept_too(path, monkeypatch):
+    model = centred()
+    whole = outcome(model, fit(model))
+    monkeypatch.setitem(globals(), "build", centred)
+    assert train_in_parts(path, [2, 3]) == whole
+    scored = model.evaluate(*images(9, 1), prepare=scale)
+    assert scored.loss == pytest.approx(min(whole[1]["val_loss"]), rel=1e-6)  # that of the best epoch
+
+
+def test_a_state_that_is_replaced_is_as_before_a_step_that_fails():
+    model = centred()
+    before = weights(model)
+    with pytest.raises(tc.NonFiniteError):
+        fit(model, ema=None, augment=lambda batch, rng: batch * np.float32(np.nan))
+    assert weights(model) == before
+
+
+def test_arguments_of_an_optimiser_and_a_schedule_of_one_s_own_count(path):
+    class Lion(tc.Optimizer):
+        slot_names = ("m",)
+
+        def __init__(self, learning_rate, beta):
+            super().__init__(learning_rate, 0.0)
+            self.beta = beta
+
+        def _move(self, param, grad, slots, lr, decay):
+            param -= np.float32(lr * self.beta) * np.sign(grad)
+
+    class Slower(tc.Schedule):
+        def __init__(self, start):
+            self.start = start
+
+        def __call__(self, step):
+            return self.start / (1 + step)
+
+    fit(build(), tc.Checkpoint(path, every=0), optimizer=Lion(Slower(0.1), 0.9))
+    for start, beta in ((0.2, 0.9), (0.1, 0.8)):
+        with pytest.raises(tc.ConfigError, match="belongs to another run: optimizer was"):
+            fit(build(), tc.Checkpoint(path), optimizer=Lion(Slower(start), beta))
+
+
 def test_a_finished_training_is_given_back_at_once(path):
     model = build()
     whole = outcome(model, fit(model, tc.Checkpoint(path)))

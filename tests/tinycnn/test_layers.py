@@ -1,5 +1,7 @@
 """Every layer: gradients against the definition of the derivative, shapes, errors, and manners."""
 
+import copy
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -202,6 +204,9 @@ def test_an_error_inside_a_branch_names_the_branch():
     with pytest.raises(tc.ShapeError) as caught:
         layer.forward(np.zeros((1, 9, 9, 1), np.float32))
     assert caught.value.__notes__ == ["in branch 'second'"]
+    twin = copy.deepcopy(layer)
+    with pytest.raises(tc.CacheError):
+        twin.backward(np.ones((1, 2, 2, 5)))
     with pytest.raises(tc.ConfigError, match="Concat: expected at least two branches"):
         tc.Concat([tc.ReLU()])
 

@@ -121,6 +121,9 @@ def test_a_layer_of_ones_own_must_be_registered(tmp_path):
         tc.register(Twice)
         tc.save(model, tmp_path / "m")
         np.testing.assert_array_equal(tc.load(tmp_path / "m").predict(np.ones((1, 1), np.float32)), 2)
+        corrected = type("Twice", (Layer,), {"__qualname__": Twice.__qualname__, "__module__": __name__})
+        tc.register(corrected)  # as when a notebook's cell is run again
+        assert REGISTRY["Twice"] is corrected
     finally:
         del REGISTRY["Twice"]
     with pytest.raises(tc.FileFormatError, match="unknown layer 'Twice'"):

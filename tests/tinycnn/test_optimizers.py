@@ -231,6 +231,20 @@ def test_other_parameters_than_before_are_refused() -> None:
         optimizer.step({"w": np.ones(2)}, {"w": np.ones(2)})
 
 
+@pytest.mark.parametrize("rate", [float("nan"), -0.1, 1e39])
+def test_a_schedule_that_gives_no_rate_is_named_and_nothing_moves(rate: float) -> None:
+    class Odd(Schedule):
+        def __call__(self, step: int) -> float:
+            return rate
+
+    params = {"kernel": np.ones(2, np.float32)}
+    with pytest.raises(
+        ConfigError, match=r"the learning rate of step 0 is .*: expected a number of at least 0"
+    ):
+        SGD(Odd()).step(params, {"kernel": np.ones(2, np.float32)})
+    np.testing.assert_array_equal(params["kernel"], 1)
+
+
 def test_state_of_another_optimiser_is_refused() -> None:
     sgd, adam = SGD(0.1), Adam()
     moved(sgd, [1.0])

@@ -1,6 +1,7 @@
 """Networks in whole numbers: close to the float ones, the same on both backends, and careful with files."""
 
 import json
+import pickle
 import struct
 
 import numpy as np
@@ -294,6 +295,11 @@ def test_layers_without_a_form_in_whole_numbers_are_named(images, layers, messag
         tc.quantize(tc.Sequential(layers), images)
 
 
+def test_a_pickle_makes_ready_anew(backend, quantized, images):
+    expected = quantized.predict(images)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(quantized)).predict(images), expected)
+
+
 def test_bad_images_are_refused(model, quantized, images):
     with pytest.raises(
         tc.ConfigError, match=r"images=\(0, 10, 12, 1\): expected an array of at least one image"
@@ -301,6 +307,8 @@ def test_bad_images_are_refused(model, quantized, images):
         tc.quantize(model, images[:0])
     with pytest.raises(tc.NonFiniteError, match="NaN or infinity in the images"):
         tc.quantize(model, images * np.nan)
+    with pytest.raises(tc.DTypeError, match=r"images are float64: .*: use images.astype\(np.float32\)"):
+        tc.quantize(model.astype(np.float64), images.astype(np.float64))
     with pytest.raises(tc.ConfigError, match=r"model is a Conv2D: expected a tinycnn\.Sequential"):
         tc.quantize(tc.Conv2D(1, 2, 3), images)
     with pytest.raises(tc.DTypeError, match="images are float64: expected float32"):

@@ -145,6 +145,24 @@ def test_copies_go_their_own_way(backend, copied):
     assert np.abs(twin.predict(X) - expected).max() > 0.9
 
 
+def test_prepared_and_used_it_can_be_pickled(backend):
+    prepared = tc.compile_for_inference(network())
+    expected = prepared(X)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(prepared))(X), expected)
+
+
+def test_passes_of_one_object_alone_are_taken(backend):
+    model = network()
+    model.predict(X)
+    relu = child(model, "block.main.relu")
+    relu._forward = lambda x, train: (np.tanh(x), x)
+    relu._backward = lambda dy, x: (dy * (1 - np.tanh(x) ** 2), {})
+    np.testing.assert_allclose(model.predict(X), model.forward(X), rtol=1e-4)
+    expected = copy.deepcopy(model).fit(X, LABELS, epochs=3, progress=False).loss
+    del relu._forward, relu._backward
+    assert model.fit(X, LABELS, epochs=3, progress=False).loss != expected
+
+
 def test_a_shallow_copy_whose_layers_are_exchanged(backend):
     model = network()
     expected, twin = model.predict(X), copy.copy(model)

@@ -127,7 +127,9 @@ def load(model: Sequential, path: str | os.PathLike, names: Names | None = None)
     path = Path(path)
     list(_slots(model, names or {}))  # what is wrong with the model is not the file's fault
     with path.open("rb") as file:
-        if file.read(2) in (b"PK", b"\x80\x02"):
+        # A safetensors file begins with eight bytes of any kind, its header's length; then the header does.
+        begin = file.read(9)
+        if begin[:2] in (b"PK", b"\x80\x02") and begin[8:] != b"{":
             raise FileFormatError(
                 f"{path}: looks like a file of torch.save, which could run anything when it is read: write "
                 "it with safetensors.torch.save_file(module.state_dict(), path)"

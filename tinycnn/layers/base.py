@@ -222,9 +222,10 @@ class Composite(Layer):
             if (first := seen.setdefault(id(layer), path)) != path:
                 raise ConfigError(f"{kind}: {first!r} and {path!r} are one layer object; make two")
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> Any:
         """Return what a copy or a pickle takes along: not `grads`, which are its children's."""
-        return vars(self)
+        passing = {name: getattr(self, name) for name in ("_cache", "_output") if hasattr(self, name)}
+        return vars(self), passing
 
     def children(self) -> Mapping[str, Layer]:
         """Return the layers inside this one, by name."""

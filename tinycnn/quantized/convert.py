@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinycnn.checks import refuse
-from tinycnn.errors import ConfigError, NonFiniteError
+from tinycnn.errors import ConfigError, DTypeError, NonFiniteError
 from tinycnn.finite import all_finite
 from tinycnn.inference import as_map
 from tinycnn.kernels import active, one_thread_pool
@@ -54,6 +54,8 @@ def quantize(model: Sequential, images: np.ndarray) -> QuantizedModel:
         raise ConfigError(f"model is a {type(model).__name__}: expected a tinycnn.Sequential")
     if not isinstance(images, np.ndarray) or images.ndim < 2 or not len(images):
         refuse("images", getattr(images, "shape", images), "an array of at least one image, (N, H, W, C)")
+    if images.dtype != np.float32:
+        raise DTypeError(f"images are {images.dtype}: expected float32: use images.astype(np.float32)")
     model = model.astype(np.float32)
     model._checked_input(images)
     named, _ = split_softmax(outline(model, images.shape[1:]))

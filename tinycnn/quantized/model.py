@@ -57,6 +57,9 @@ class QuantizedModel:
         self._runs: dict[str, Run] = {}  # by backend
         self.steps = self._program.steps
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return QuantizedModel, (self.architecture, self.arrays)  # what is compiled cannot be pickled
+
     def predict(self, x: np.ndarray, batch_size: int = 64) -> np.ndarray:
         """Return the outputs for x, usually probabilities (N, K), float32.
 

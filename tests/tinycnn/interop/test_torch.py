@@ -149,6 +149,18 @@ def test_subclasses_and_maps_of_one_pixel_or_channel_need_no_order():
         np.testing.assert_array_equal(interop.state_dict(model)["d.weight"], model.params["d.kernel"].T)
 
 
+@pytest.mark.parametrize("length", [640, 0x4B50])
+def test_a_header_of_any_length_is_read(tmp_path, length):
+    """These lengths look like the first bytes of a pickle and of a ZIP file."""
+    model = tc.Sequential({"d": tc.Dense(3, 2, rng=0)})
+    interop.save(model, tmp_path / "short.safetensors")
+    content = (tmp_path / "short.safetensors").read_bytes()
+    header = content[8 : 8 + int.from_bytes(content[:8], "little")]
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(length.to_bytes(8, "little") + header.ljust(length) + content[8 + len(header) :])
+    interop.load(model, path)
+
+
 def test_files_that_do_not_fit_are_refused(tmp_path):
     path, model = tmp_path / "weights", small()
     for content, message in [
