@@ -77,7 +77,7 @@ def command(training: Row, name: str, module: str = "fer_demo.train", data: str 
         if value is not None and value is not False and key not in _NO_OPTIONS
     }
     taught = given.pop("teacher", {})
-    teachers, more = taught.get("sha256", []), [given.pop("extra")] if "extra" in given else []
+    teachers, more = taught.get("sha256", []), given.pop("extra").split("+") if "extra" in given else []
     of_folds = bool(teachers) and module == "fer_demo.cv"  # each teaches its own, out of a folder of results
     files = {"extra": more} if of_folds else {"teacher": teachers, "extra": more}
     given |= {f"teacher_{key}": value for key, value in taught.items() if key != "sha256"}

@@ -1,5 +1,6 @@
 """What the commands share: options, and how they end when they are stopped or given what they cannot use."""
 
+import io
 import os
 import shlex
 import signal
@@ -166,6 +167,8 @@ def warn_of(what: str, lines: Sequence[str], rest: str) -> None:
 def run(app: typer.Typer) -> None:
     """Run a command; turn errors that a user can mend into one message and exit code 2."""
     warnings.showwarning = show_warning  # type: ignore[assignment]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a ? for what a terminal's encoding lacks
     try:
         app()
     except (tc.TinyCNNError, OSError) as error:

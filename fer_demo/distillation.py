@@ -117,12 +117,15 @@ def fold_teachings(folders: Iterable[Path], split: Mapping[str, Any], share: flo
         one for each fold; none if there are no folders.
 
     Raises:
-        ConfigError: a cross-validation is not finished, or split otherwise, or share is out of range.
+        ConfigError: there is no such folder, a cross-validation is not finished, lacks a network or was split
+            otherwise, or share is out of range.
         DataError: there are no results in a folder.
         FileFormatError, OSError: a file of them cannot be read.
     """
     teachers: list[list[str]] = [[] for _ in range(split["folds"])]
     for folder in folders:
+        if not folder.is_dir():
+            refuse("teacher", str(folder), "the folder of an earlier cross-validation's results")
         results = read_results(folder / "results.json")
         if not results.get("finished"):
             raise tc.ConfigError(f"{folder}: this cross-validation is not finished; end it with --resume")
@@ -135,6 +138,8 @@ def fold_teachings(folders: Iterable[Path], split: Mapping[str, Any], share: flo
 
 
 def _check_split(path: Path, now: Mapping[str, Any]) -> None:
+    if not path.is_file():
+        raise tc.ConfigError(f"{path}: no such file: a network of this cross-validation is missing")
     then = options_of(tc.load_info(path))
     for key, value in now.items():
         if then.get(key) != value:

@@ -45,12 +45,14 @@ def find_media(paths: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     paths = list(paths)
     for path in paths:
-        if path.is_dir():
-            found += _below(path)
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise DataError(f"{display_name(str(path))}: no such file or folder; expected photos or videos")
+        name = display_name(str(path))
+        try:
+            is_folder, is_file = path.is_dir(), path.is_file()
+        except OSError as error:  # such as a name that is too long
+            raise DataError(f"{name}: {error.strerror}; expected photos or videos") from error
+        if not is_folder and not is_file:
+            raise DataError(f"{name}: no such file or folder; expected photos or videos")
+        found += _below(path) if is_folder else [path]
     if not found:
         names = ", ".join(display_name(str(path)) for path in paths)
         raise DataError(f"{names}: no picture or video in it; expected some, such as .jpg or .mp4")

@@ -73,11 +73,8 @@ class Record:
             check_belongs(self._path, _identity(earlier), _identity(self.results))
             self._seconds_before = earlier.get("seconds") or 0.0
         elif not resume:
-            if earlier and not earlier["data"]["synthetic"]:  # drawn faces take minutes, others hours
-                raise tc.ConfigError(
-                    f"{self._out} holds a finished run on {earlier['data']['name']}. To keep it, choose "
-                    "another folder with --out; to replace it, delete it"
-                )
+            if earlier:
+                refuse_finished(self._out, earlier)
             remove_folds(self.folds, MODELS)
         self._write()
 
@@ -102,6 +99,15 @@ class Record:
     def _write(self) -> None:
         self.results["seconds"] = self._seconds_before + time.perf_counter() - self._began
         report.write_results(self.results, self._path)
+
+
+def refuse_finished(out: Path, earlier: report.Results, more: str = "") -> None:
+    """Raise a ConfigError, with more remedies at its end, unless the finished run is on drawn faces."""
+    if not earlier["data"]["synthetic"]:  # drawn faces take minutes, others hours
+        raise tc.ConfigError(
+            f"{out} holds a finished run on {earlier['data']['name']}. To keep it, choose another folder "
+            f"with --out; to replace it, delete it{more}"
+        )
 
 
 def take_over(path: Path, resume: bool, command: str, **kind: Any) -> report.Results | None:

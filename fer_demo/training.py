@@ -134,9 +134,10 @@ def was_trained_on(info: Mapping[str, Any], faces: Dataset) -> bool:
     """
     training = options_of(info)
     held_out = training.get("validation", training.get("held_out"))  # of `train`, of `ablation` and `paper`
+    extra = str(training.get("extra") or "").split("+")
     if faces.usage is not None and held_out in USAGES[1:]:
-        return USAGES[0] in faces.usage or faces.sha256 == training.get("extra")
-    return faces.sha256 in (training.get("data"), training.get("extra"))
+        return USAGES[0] in faces.usage or faces.sha256 in extra
+    return faces.sha256 in (training.get("data"), *extra)
 
 
 def train_model(

@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from fer_demo.errors import DataError
@@ -123,7 +123,8 @@ def _open_member(file: IO[bytes], stack: ExitStack) -> IO[bytes]:
 
 def _only_table(archive: zipfile.ZipFile) -> str:
     members = [name for name in archive.namelist() if not name.startswith("__MACOSX/")]
-    tables = [name for name in members if name.lower().endswith(".csv")]
+    shown = [name for name in members if not PurePosixPath(name).name.startswith(".")]
+    tables = [name for name in shown if name.lower().endswith(".csv")]
     if len(tables) != 1:
         found = repr(", ".join(members[:10])[:200]) if members else "nothing"
         raise DataError(f"expected one .csv file in the archive, found {found}; unpack it and choose one")

@@ -36,7 +36,12 @@ def parse_header(line: bytes) -> Columns:
     """
     if not line:
         raise DataError("the file is empty; download it again")
-    names = [name.strip(' \t\r\n"') for name in line.decode("utf-8-sig", errors="replace").split(",")]
+    text = line.decode("utf-8-sig", errors="replace")
+    try:
+        cells = next(csv.reader([text.rstrip("\r\n")], skipinitialspace=True), [])
+    except csv.Error:  # no table's header, but its words tell the user what the file is
+        cells = text.split(",")
+    names = [name.strip(' \t\r\n"') for name in cells]
     keys = [name.lower() for name in names]
     if "pixels" in keys and "emotion" not in keys:
         raise DataError(

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from fer_demo import data
 from fer_demo.data.convert import Choice, convert
 from fer_demo.data.dataset import Dataset, content_digest, display_name
@@ -60,5 +62,7 @@ def load_held_out(
     converted = convert(pictures, Choice(detect=detect, min_size=1), lambda: on_picture(total))
     images, labels = converted.images, converted.labels
     name = display_name(source.resolve().name)
-    dataset = Dataset(images, labels, name, content_digest(images, labels))
+    # Weights say which part they were trained on.
+    usage = None if part == ALL else np.full(len(labels), part)
+    dataset = Dataset(images, labels, name, content_digest(images, labels), usage)
     return HeldOut(dataset, part, converted.left_out, faults + converted.faults)

@@ -149,7 +149,7 @@ class Session:
         found = time.perf_counter()
         faces = self._detector.read(cuts)
         read = time.perf_counter()
-        tracks = self._tracker.update(faces, frame.seconds)
+        tracks = self._tracker.update(faces, frame.seconds, frame.image.shape[:2])
         self.faces += len(tracks)
         self.speed.add(found - start, read - found)
         if self._log is not None:

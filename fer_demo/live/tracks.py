@@ -49,11 +49,13 @@ class Tracker:
 
     def __init__(self) -> None:
         self._tracks: list[Track] = []
-        self._count = 0
+        self._count, self._size = 0, (0, 0)
         self._focus: Track | None = None
 
-    def update(self, faces: list[Face], seconds: float) -> list[Track]:
-        """Return a track for each face of a frame, in their order."""
+    def update(self, faces: list[Face], seconds: float, size: tuple[int, int] = (0, 0)) -> list[Track]:
+        """Return a track for each face of a frame of this size in pixels, in their order."""
+        if size != self._size:  # boxes of another are no places in this one
+            self._tracks, self._size = [], size
         # Where a video begins anew, nothing is remembered: what lies in the future would be for ever.
         self._tracks = [track for track in self._tracks if 0 <= seconds - track.seen <= REMEMBERED]
         pairs = sorted(

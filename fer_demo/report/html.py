@@ -83,6 +83,8 @@ def _fact(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, Mapping):  # one value per model
         return ", ".join(f"{name} {_fact(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_fact, value))
     return content.UNKNOWN if value is None else str(value)
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 import tinycnn as tc
 from fer_demo import cli, data, report
 from fer_demo.fold_files import own_folder
-from fer_demo.record import take_over
+from fer_demo.record import refuse_finished, take_over
 from fer_demo.report.search import KIND, print_search, save_picture
 from fer_demo.search.space import FAMILIES
 from fer_demo.search.study import Plan, Search
@@ -85,8 +85,10 @@ def main(
     path = out / "search.json"
     with own_folder(out):
         search = Search(plan, out, checkpoint_every)
-        take_over(path, resume, cli.resuming("fer_demo.search"), **KIND)
+        earlier = take_over(path, resume, cli.resuming("fer_demo.search"), **KIND)
         if not resume:
+            if earlier:
+                refuse_finished(out, earlier, "; to go on with more --trials, add --resume")
             search.forget()
         try:
             results = search.run(dataset, indices, console)

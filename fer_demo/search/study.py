@@ -126,7 +126,9 @@ class Search:
         # Without a pool, which would keep connections, and with them the file, open until they are collected.
         unpooled = {"poolclass": optional("sqlalchemy.pool", "search").NullPool}
         try:
-            storage = self._optuna.storages.RDBStorage(f"sqlite:///{self._record}", engine_kwargs=unpooled)
+            url = optional("sqlalchemy.engine", "search").URL.create("sqlite", database=str(self._record))
+            text = url.render_as_string(hide_password=False)  # a ? or % in the path is none of a URL's
+            storage = self._optuna.storages.RDBStorage(text, engine_kwargs=unpooled)
             study = self._optuna.create_study(storage=storage, pruner=pruner, **options)
         except optional("sqlalchemy.exc", "search").DatabaseError as error:
             raise tc.FileFormatError(
@@ -195,7 +197,10 @@ class Search:
         accuracy, whole = history.val_accuracy[-1], len(history.val_accuracy) == plan.epochs
         trial.set_user_attr("found", _found(model, choice, history))
         if whole and accuracy > max([-1.0, *_accuracies(study)]):
-            info = {**asdict(choice), **plan.describe(), "data": dataset.sha256}
+            described = plan.describe()
+            # Not `validation`: the split is always that of seed 0, and not of the seed that stands beside it.
+            described["held_out"] = described.pop("validation")
+            info = {**asdict(choice), **described, "data": dataset.sha256}
             scores = {"validation_accuracy": accuracy}
             save_model(model, self.best, normalise, dataset, scores, info, history)
         study.tell(trial, accuracy if whole else None, states.COMPLETE if whole else states.PRUNED)

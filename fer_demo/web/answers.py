@@ -39,7 +39,7 @@ def find_faces(detector: EmotionDetector, picture: np.ndarray, tracker: Tracker 
     if tracker is None:
         numbered = list(enumerate(faces, start=1))
     else:
-        tracker.update(faces, predicted)
+        tracker.update(faces, predicted, picture.shape[:2])
         numbered = [(track.number, track.face) for track in tracker.shown(predicted)]
     return {
         "width": picture.shape[1],

@@ -202,8 +202,13 @@ def test_folds_of_other_faces_or_of_another_place_do_not_teach(cross_validate, m
 def test_a_folder_without_finished_folds_does_not_teach(cross_validate):
     code, error = cross_validate("taught", "--teacher", "nobody")
     assert code == 2
-    assert "nobody/results.json: no such file; expected a file as `python -m fer_demo.cv` writes it" in error
+    assert "teacher='nobody': expected the folder of an earlier cross-validation's results" in error
     assert cross_validate("teachers") == (0, "")
+    Path("teachers/folds/mini_xception-2.safetensors").rename("second")
+    code, error = cross_validate("taught", "--teacher", "teachers")
+    assert code == 2
+    assert "mini_xception-2.safetensors: no such file: a network of this cross-validation is missing" in error
+    Path("second").rename("teachers/folds/mini_xception-2.safetensors")
     path = Path("teachers/results.json")
     path.write_text(path.read_text().replace('"finished": true', '"finished": false'))
     code, error = cross_validate("taught", "--teacher", "teachers")

@@ -12,11 +12,13 @@ from fer_demo import evaluate as command
 from fer_demo.classifier import EmotionClassifier
 from fer_demo.data.dataset import EMOTIONS
 from fer_demo.data.faces import draw_face
+from fer_demo.data.held_out import load_held_out
 from fer_demo.data.images import cut_face, read_grey
 from fer_demo.detection.cascades import largest_face
 from fer_demo.report import figures
 from fer_demo.report.content import RESPONSIBLE_USE
 from fer_demo.report.evaluation import TRAINED_ON
+from fer_demo.training import was_trained_on
 
 USAGE = ["Training"] * 20 + ["PublicTest"] * 14 + ["PrivateTest"]
 
@@ -196,6 +198,9 @@ def test_parts_of_a_folder(evaluate, save_weights, tmp_path):
     code, _, error = evaluate(save_weights(), "photos", "--part", "PublicTest")
     assert code == 2
     assert "photos: there is no folder of the part PublicTest" in error
+    knows_training = {"training": {"data": "packed otherwise", "validation": "PublicTest"}}
+    for part, known in (("Training", True), ("PrivateTest", False)):
+        assert was_trained_on(knows_training, load_held_out(tmp_path / "photos", part).dataset) == known
 
 
 def test_a_perfect_score_has_no_picture_of_mistakes(evaluate, table, save_weights, monkeypatch):

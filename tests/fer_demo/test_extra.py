@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import tinycnn as tc
-from fer_demo import cv, train
+from fer_demo import cv, data, train
 from fer_demo.models import MODELS, mini_xception
+from fer_demo.training import was_trained_on
 
 COMMANDS = {"cv": cv, "train": train}
 PIXELS = np.random.default_rng(0).integers(0, 256, (60, 48 * 48))
@@ -46,6 +47,16 @@ def call(in_process, monkeypatch):
 
     yield call
     tc.backend(backend)
+
+
+def test_each_of_several_extra_files_is_known(call):
+    write("none.csv", [52] * 7, ["Training"] * 7)
+    assert call("train", "--extra", "more.csv", "--extra", "none.csv", "--out", "weights")[0] == 0
+    info = tc.load_info("weights")
+    for name in ("faces.csv", "more.csv", "none.csv"):
+        assert was_trained_on(info, data.load(name))
+    write("other.csv", [53], ["Training"])
+    assert not was_trained_on(info, data.load("other.csv"))
 
 
 def test_cross_validation_with_extra_faces_and_copies_together(call):

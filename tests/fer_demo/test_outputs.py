@@ -1,5 +1,8 @@
 """No command writes over what it reads, nor two files into one."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -83,3 +86,22 @@ def test_an_output_within_a_folder_that_is_read_is_refused(run_command, inputs, 
     assert error.startswith(f"Error: {place}")
     assert photo.read_bytes() == before
     assert [str(path) for path in Path("photos").rglob("*")] == ["photos/happy", "photos/happy/1.png"]
+
+
+def test_what_an_encoding_lacks_is_a_question_mark(tmp_path):
+    command = [sys.executable, "-m", "fer_demo.train", "--epochs", "1", "--backend", "numpy", "--data"]
+    faces = tmp_path / "faces.csv"
+    rows = [f"{n % 7},{' '.join([str(n)] * 2304)}" for n in range(7)]
+    faces.write_text("\n".join(["emotion,pixels", *rows]))
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment["TINYCNN_CACHE"] = str(tmp_path / "cache")
+    ended = subprocess.run(
+        [*command, faces, "--out", "日本.safetensors"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "Model: ??.safetensors" in ended.stdout
+    assert (tmp_path / "日本.safetensors").exists()

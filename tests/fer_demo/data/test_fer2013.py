@@ -25,12 +25,14 @@ DIALECTS = {
     "quoted": ('"emotion","pixels","Usage"', '"{emotion}","{pixels}","{usage}"'),
     "train": ("emotion,pixels", '{emotion},"{pixels}"'),
     "icml": ("emotion, Usage, pixels", "{emotion},{usage},{pixels}"),
+    "comma": ('id,"a,b",emotion,pixels', '3,"x,y",{emotion},{pixels}'),
     "index": (",PIXELS,Emotion", "17,{pixels}, {emotion}"),
 }
 
 
 def zipped(
-    text: bytes, names: tuple[str, ...] = ("__MACOSX/fer2013.csv", "readme.txt", "fer2013.csv")
+    text: bytes,
+    names: tuple[str, ...] = ("__MACOSX/fer2013.csv", "._fer2013.csv", "readme.txt", "./fer2013.csv"),
 ) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -95,7 +97,7 @@ def test_round_trip(folder, seed, n, dialect, compression, newline, ending, mark
     assert (table.images.dtype, table.images.shape) == (np.uint8, (n, 48, 48, 1))
     np.testing.assert_array_equal(table.images.reshape(n, 2304), pixels)
     np.testing.assert_array_equal(table.labels, emotions)
-    if dialect in ("train", "index"):
+    if dialect in ("train", "index", "comma"):
         assert table.usage is None
     else:
         np.testing.assert_array_equal(table.usage, usage)

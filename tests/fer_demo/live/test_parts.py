@@ -136,6 +136,12 @@ def test_faces_keep_their_numbers_while_they_move_and_cross_frames_without_them(
     assert [t.number for t in tracker.update([face(left=128)], 3.0)] == [3]  # too long ago
 
 
+def test_in_a_frame_of_another_size_nothing_is_where_it_was():
+    tracker = Tracker()
+    tracker.update([face(left=128)], 0.0, (480, 640))
+    assert tracker.update([], 0.1, (640, 48)) == tracker.shown(0.1) == []
+
+
 def test_labels_do_not_flicker():
     tracker, labels = Tracker(), []
     for n in range(90):
