@@ -182,6 +182,7 @@ def train_step(
 
     Raises:
         NonFiniteError: x, loss or a gradient holds NaN or infinity; the model is as before the step.
+        DTypeError: the loss is one of your own, and its gradient is not of the logits' shape and dtype.
 
     >>> model = tc.Sequential([tc.Dense(2, 2, rng=0), tc.Softmax()])
     >>> x, labels = np.eye(2, dtype=np.float32), np.array([0, 1])
@@ -194,6 +195,7 @@ def train_step(
     with one_thread_pool(), np.errstate(all="ignore"):  # instead of many warnings there is one check
         logits, backward = plan.run_model(body, x)
         value, dlogits = loss(logits, labels)
+        _check_gradient(loss, dlogits, logits)
         result = Evaluation(value + model.penalty(), _accuracy(logits, labels), len(labels))
         backward(dlogits)
         grads = model.grads
@@ -203,6 +205,16 @@ def train_step(
         raise diagnosis(body, x, labels, loss, optimizer)
     optimizer.step(model.params, grads)
     return result
+
+
+def _check_gradient(loss: SoftmaxCrossEntropy, dlogits: Any, logits: np.ndarray) -> None:
+    """Make sure that a loss of one's own returns what the last layer can take."""
+    found = getattr(dlogits, "dtype", type(dlogits).__name__), np.shape(dlogits)
+    if found != (logits.dtype, logits.shape):
+        raise DTypeError(
+            f"{type(loss).__name__}: its gradient is {found[0]} of shape {found[1]}: expected "
+            f"{logits.dtype} of shape {logits.shape}, as the logits are"
+        )
 
 
 def predict(

@@ -136,6 +136,14 @@ def test_a_layer_of_ones_own_must_be_registered(tmp_path):
         tc.register(ReLU)
 
 
+def test_two_loads_train_on_alike(tmp_path):
+    tc.save(tc.Sequential([tc.Dropout(0.5, rng=0), tc.Dense(4, 3, rng=0)]), tmp_path / "m")
+    x, labels, losses = np.ones((6, 4), np.float32), np.arange(6) % 3, []
+    for _ in range(2):
+        losses.append(tc.load(tmp_path / "m").fit(x, labels, epochs=2, progress=False).loss)
+    assert losses[0] == losses[1]
+
+
 @pytest.mark.parametrize("labels", [None, 1, "abc", {"cat": 1}])
 def test_labels_are_a_list_of_names(tmp_path, labels):
     with pytest.raises(tc.ConfigError, match=r"labels=.*: expected a list of names"):

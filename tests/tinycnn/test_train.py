@@ -206,6 +206,21 @@ class Forgiving(tc.SoftmaxCrossEntropy):
         return super().__call__(logits, labels % 2)
 
 
+class Coarse(tc.SoftmaxCrossEntropy):
+    """Returns its gradient in another precision."""
+
+    def __call__(self, logits, labels):
+        value, dlogits = super().__call__(logits, labels)
+        return value, dlogits.astype(np.float64)
+
+
+def test_a_gradient_that_the_last_layer_cannot_take_is_the_loss_s_fault():
+    with pytest.raises(
+        tc.DTypeError, match=r"Coarse: its gradient is float64 of shape \(4, 2\): expected float32"
+    ):
+        small_model().fit(*stripes(4), prepare=scale, epochs=1, loss=Coarse(), progress=False)
+
+
 def test_which_labels_a_loss_of_one_s_own_takes_is_its_own_affair():
     images, labels = stripes(4)
     histories = [
