@@ -36,7 +36,6 @@ class RecipeName(StrEnum):
     modern = "modern"
     small = "small"
     strong = "strong"
-    taught = "taught"
 
 
 class ModelName(StrEnum):
