@@ -51,9 +51,9 @@ class Protocol:
         """
         described = asdict(replace(self, teachings=()))
         del described["teachings"]
-        told = [teaching.describe() for teaching in self.teachings]
-        digests = [digest for teaching in told for digest in teaching["sha256"]]
-        return {**described, "teacher": {**told[0], "sha256": digests} if told else None}
+        digests = [digest for teaching in self.teachings for digest in teaching.describe()["sha256"]]
+        taught = {"sha256": digests, "share": self.teachings[0].share} if digests else None
+        return {**described, "teacher": taught}
 
 
 def split(dataset: Dataset, protocol: Protocol) -> list[tuple[np.ndarray, np.ndarray]]:

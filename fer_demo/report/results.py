@@ -4,8 +4,7 @@ Scores lie between 0 and 1, durations are in seconds, and None stands for what i
 {"mean", "std", "folds": [one per fold]}, as `fer_demo.metrics.over_folds` makes it::
 
     protocol     folds, epochs, seed, batch_size, recipe, keep_copies_together, faces_moved (into the folds
-                 of their copies), teacher: {sha256: [one per file], share, temperature} (None where nobody
-                 taught), learning_rate (one per model), details (of the recipe), normalisation, backend,
+                 of their copies), teacher: {sha256: [one per file], share} (None where nobody taught), learning_rate (one per model), details (of the recipe), normalisation, backend,
                  threads (of one training; None on a cluster), workers (trainings at once, or the address
                  of a cluster)
     data         name, sha256, images, synthetic, class_counts: {emotion: count}

@@ -115,7 +115,7 @@ def test_a_cross_validation_gives_a_row_per_model(collect, tmp_path):
         "seed": 0,
     }
     protocol |= {"learning_rate": {"mini_xception": 0.001}, "keep_copies_together": True}
-    protocol |= {"teacher": {"sha256": ["0123456789"] * 2, "share": 0.7, "temperature": 1.0}}
+    protocol |= {"teacher": {"sha256": ["0123456789"] * 2, "share": 0.7}}
     path = results(tmp_path, "results", protocol=protocol, models={"mini_xception": model})
     rows, table = collect(path, name="folds")
     assert rows[0]["accuracy"] == SPREAD
