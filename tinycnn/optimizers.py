@@ -12,8 +12,6 @@ from tinycnn.kernels import active
 from tinycnn.schedules import Constant, Schedule
 
 Arrays = Mapping[str, np.ndarray]
-#: The largest number of float32.
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 def check_alike(found: Arrays, found_name: str, expected: Arrays, expected_name: str) -> None:
@@ -97,7 +95,7 @@ class Optimizer:
         """
         self._check(params, grads)
         lr = self.current_learning_rate
-        if not 0 <= lr <= _LARGEST:  # and not if it is NaN
+        if not 0 <= lr < math.inf:  # and not if it is NaN
             raise ConfigError(
                 f"the learning rate of step {self.steps} is {lr}: expected a number of at least 0; look at "
                 f"{self.schedule!r}"
