@@ -49,8 +49,7 @@ class Protocol:
             ConfigError: a teacher's file is not there.
             OSError: it cannot be read.
         """
-        described = asdict(replace(self, teachings=()))
-        del described["teachings"]
+        described = {name: value for name, value in vars(self).items() if name != "teachings"}
         digests = [digest for teaching in self.teachings for digest in teaching.describe()["sha256"]]
         taught = {"sha256": digests, "share": self.teachings[0].share} if digests else None
         return {**described, "teacher": taught}

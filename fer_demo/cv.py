@@ -84,8 +84,12 @@ def main(
         tc.backend(backend)
     dataset, more = data.load(source), load_extra(extra or ())
     batch_size = batch_size or default_batch_size(RECIPES[recipe], len(dataset))
-    split_by = {"data": dataset.sha256, "folds": folds, "seed": seed}
-    split_by["keep_copies_together"] = keep_copies_together
+    split_by = {
+        "data": dataset.sha256,
+        "folds": folds,
+        "seed": seed,
+        "keep_copies_together": keep_copies_together,
+    }
     teachings = fold_teachings(teacher or (), split_by, teacher_share)
     protocol = Protocol(folds, epochs, seed, batch_size, str(recipe), keep_copies_together, teachings)
     names = {ModelChoice.paper: list(PAPERS), ModelChoice.all: list(MODELS)}.get(model, [str(model)])

@@ -18,7 +18,7 @@ from tinycnn.errors import ShapeError, TinyCNNError
 from tinycnn.kernels import active
 from tinycnn.kernels.deferred import Deferred, Gradient, Input, NormGradient, raw
 from tinycnn.layers import BatchNorm, Concat, Conv2D, MaxPool2D, ReLU, Residual, SeparableConv2D, Sequential
-from tinycnn.layers.base import Layer, behaves_as
+from tinycnn.layers.base import Layer, behaves_as, is_patched
 
 #: What a subclass must leave as it is for its parent's rule to hold.
 PASSES = ("forward", "backward", "_forward", "_backward")
@@ -42,7 +42,7 @@ class Backward(Protocol):
 def run(layer: Layer, x: Input) -> tuple[Input, Backward]:
     """Return the layer's output in training for x, finished or deferred, and its backward pass."""
     kind: Any = type(layer)
-    rule = _rule(kind) if vars(layer).keys().isdisjoint(PASSES) else _plain  # this very object has its own
+    rule = _plain if is_patched(layer, *PASSES) else _rule(kind)
     return rule(layer, x)
 
 
@@ -53,7 +53,7 @@ def _rule(kind: Any) -> Any:
 
 def _is(layer: Layer, known: type[Layer]) -> bool:
     """Whether a layer is of a known kind, or of a subclass, and has both passes as they are."""
-    return behaves_as(type(layer), known, *PASSES) and vars(layer).keys().isdisjoint(PASSES)
+    return behaves_as(type(layer), known, *PASSES) and not is_patched(layer, *PASSES)
 
 
 def run_model(model: Sequential, x: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], None]]:

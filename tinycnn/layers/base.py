@@ -192,6 +192,11 @@ def behaves_as(kind: type[Layer], known: type[Layer], *methods: str) -> bool:
     return issubclass(kind, known) and all(getattr(kind, m) is getattr(known, m) for m in methods)
 
 
+def is_patched(layer: Layer, *methods: str) -> bool:
+    """Whether this very object has its own of the named methods, whatever its class says."""
+    return not vars(layer).keys().isdisjoint(methods)
+
+
 class Composite(Layer):
     """A layer made of layers: its arrays are its children's, under names like ``child.kernel``.
 
