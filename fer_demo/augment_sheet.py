@@ -1,4 +1,4 @@
-"""A look at the augmentations: `python -m fer_demo.augment_sheet OUT.png`."""
+"""`python -m fer_demo.augment_sheet`: draw faces as each augmentation changes them."""
 
 from pathlib import Path
 from typing import Annotated

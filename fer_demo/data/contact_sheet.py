@@ -1,4 +1,4 @@
-"""A look at the synthetic faces: `python -m fer_demo.data.contact_sheet OUT.png`."""
+"""`python -m fer_demo.data.contact_sheet`: draw some of the synthetic faces, an emotion a row."""
 
 from pathlib import Path
 from typing import Annotated
