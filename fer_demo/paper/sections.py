@@ -13,6 +13,7 @@ from fer_demo.ablation.plan import Plan, run
 from fer_demo.classifier import EmotionClassifier
 from fer_demo.crossval import Protocol
 from fer_demo.data import Dataset
+from fer_demo.data.duplicates import near
 from fer_demo.data.held_out import HeldOut
 from fer_demo.display import Display
 from fer_demo.evaluate import evaluation
@@ -103,7 +104,8 @@ def full_training(work: Reproduction, console: Console) -> report.Results:
 
     Returns:
         `trained_on` faces; `scored_on`: {name, part, images, new (whether it is another set of photographs),
-        left_out (photographs that are damaged or have no face that was found)}; `models`: {name: {accuracy,
+        copies (how many of the faces are near-copies of faces trained on), left_out (photographs that are
+        damaged or have no face that was found)}; `models`: {name: {accuracy,
         interval, macro_f1, per_class, confusion, train_accuracy, history, seconds}}.
     """
     part = part_to_score(work.dataset, "PrivateTest", "PublicTest")
@@ -136,6 +138,7 @@ def full_training(work: Reproduction, console: Console) -> report.Results:
             "part": scored.part,
             "images": len(scored.dataset),
             "new": work.photos is not None,
+            "copies": int(near(work.dataset.images[indices[0]], scored.dataset.images).sum()),
             "left_out": sum(map(len, scored.left_out.values())) + len(scored.faults),
         },
         "models": models,

@@ -148,6 +148,11 @@ def _full(section: Mapping[str, Any], results: Results) -> Section:
     scored, models, printed = section["scored_on"], section["models"], PRINTED["photos"]
     text = [f"Trained on {section['trained_on']:,} faces, scored on {scored['images']:,}: {_where(scored)}."]
     text += [] if scored["new"] else [STAND_IN]
+    if scored.get("copies"):  # which earlier runs did not count
+        text.append(
+            f"{scored['copies']:,} of these faces are near-copies of faces trained on, which makes the "
+            "scores a little too good."
+        )
     if scored["left_out"]:
         text.append(f"{scored['left_out']:,} photographs were left out: damaged, or no face was found.")
     rows = [

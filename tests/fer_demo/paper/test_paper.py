@@ -108,8 +108,19 @@ def test_new_photographs_are_scored_in_place_of_the_held_out_part(call):
     assert code == 0
     assert "scored on 21: the photographs in photos.csv" in output
     assert STAND_IN not in " ".join(output.split())
+    assert "near-copies" not in output
     assert call(*PAPER, "--sections", "full")[0] == 0  # with others, the trainings are the same
     assert len(call.trained) == 2
+
+
+def test_photographs_that_are_copies_of_training_faces_are_counted(call):
+    known = Path("faces.csv").read_text().splitlines()[-3:]
+    with open("photos.csv", "a") as photos:
+        photos.write("\n".join(known))
+    code, output, _ = call(*PAPER, "--sections", "full", "--photos", "photos.csv")
+    assert code == 0
+    assert saved()["sections"]["full"]["scored_on"]["copies"] == 3
+    assert "3 of these faces are near-copies of faces trained on" in " ".join(output.split())
 
 
 def test_too_few_faces_for_the_folds_leave_no_run_to_be_resumed(call):
