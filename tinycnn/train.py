@@ -96,7 +96,8 @@ def fit(
 
     Raises:
         ShapeError, DTypeError, ConfigError: data or options do not fit the model or one another.
-        NonFiniteError: data, loss or gradients hold NaN or infinity; the model is as before that step.
+        NonFiniteError: data, loss or gradients hold NaN or infinity; the model is as before that step. Or
+            the last step of all has made a weight infinite.
         ConfigError, FileFormatError, OSError: the checkpoint is of another training, damaged, not accessible.
     """
     check_positive(epochs=epochs, batch_size=batch_size)
@@ -161,6 +162,11 @@ def fit(
     for name, average in ({} if ema is None else ema.averages).items():
         weights[name][...] = average
     run.best.restore(weights)
+    for name, array in weights.items():  # the last step's are those that no other one has looked at
+        if not all_finite(array):
+            raise NonFiniteError(
+                f"the last step made {name!r} infinite: start anew, with a lower learning rate"
+            )
     return run.history
 
 

@@ -163,6 +163,12 @@ def test_weights_that_overflow_in_a_step_never_reach_a_checkpoint(tmp_path):
     assert all(map(all_finite, model.params.values()))
 
 
+def test_weights_that_overflow_in_the_last_step_are_noticed():
+    model, (x, labels) = build(), batch()
+    with pytest.raises(tc.NonFiniteError, match=r"the last step made '.*' infinite"):
+        model.fit(x, labels, epochs=1, optimizer=tc.SGD(1e39), progress=False)
+
+
 def test_validation_data_that_are_none_are_named():
     model, (x, labels) = build(), batch()
     with pytest.raises(tc.NonFiniteError, match="the loss on the validation data is not finite"):
