@@ -10,12 +10,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import tinycnn as tc
 from fer_demo.errors import WorkerWarning
+
+if TYPE_CHECKING:
+    from fer_demo.data.held_out import HeldOut
 
 #: How many damaged files, or the like, are shown.
 MAX_SHOWN = 10
@@ -161,6 +164,16 @@ def warn_of(what: str, lines: Sequence[str], rest: str) -> None:
         print(f"Warning: {len(lines)} {what}:", *lines[:MAX_SHOWN], sep="\n  ", file=sys.stderr)
     if len(lines) > MAX_SHOWN:
         print(f"  and {len(lines) - MAX_SHOWN} more; {rest}", file=sys.stderr)
+
+
+def warn_of_unused(held_out: "HeldOut", rest: str) -> None:
+    """Say on standard error which photographs did not become a face, and where to read of all of them."""
+    from fer_demo.data.dataset import display_name
+
+    for reason, places in held_out.left_out.items():
+        warn_of(f"not used, {reason}", list(map(display_name, places)), rest)
+    lines = [display_name(f"{place}: {reason}") for place, reason in held_out.faults]
+    warn_of("damaged or missing, skipped", lines, rest)
 
 
 def run(app: typer.Typer) -> None:

@@ -17,7 +17,7 @@ from fer_demo.detection import FaceDetector
 from fer_demo.detection.cascades import CascadeDetector
 from fer_demo.detection.eyes import cut_upright, tilt
 from fer_demo.errors import DataError
-from tinycnn.checks import is_number, refuse
+from tinycnn.checks import check_flag, is_number, refuse
 
 if TYPE_CHECKING:
     from fer_demo.results import Result
@@ -124,6 +124,9 @@ class EmotionDetector:
     ) -> None:
         if not is_number(unsure) or not 0 <= unsure <= 1:
             refuse("unsure", unsure, "a number from 0 to 1")
+        if faces is not None and not callable(faces):
+            refuse("faces", faces, "a function that finds faces, such as a CascadeDetector")
+        check_flag(align=align)
         self.classifier = EmotionClassifier(weights, flip_average)
         self.find_faces: FaceDetector = CascadeDetector() if faces is None else faces
         self.unsure, self.align = unsure, align
@@ -150,13 +153,14 @@ class EmotionDetector:
             boxes: around the faces, in whole pixels; they may reach beyond the picture.
 
         Raises:
-            ConfigError: a box is no four whole numbers, or empty.
+            ConfigError: a box is no four whole numbers, empty, or wholly outside of the picture.
         """
         return self.read(self.cut(picture, boxes))
 
     def cut(self, picture: np.ndarray, boxes: list[Box]) -> list[Cut]:
         """Cut out what is in the boxes of a picture, (H, W) or (H, W, 3); the first half of `classify`."""
-        grey, boxes = to_grey(picture), [*map(_checked, boxes)]
+        grey = to_grey(picture)
+        boxes = [_checked(box, grey.shape) for box in boxes]
         tilts = [tilt(grey, box) if self.align else 0.0 for box in boxes]
         return [
             Cut(square_around(box, grey.shape), cut_upright(grey, box, angle), angle)
@@ -202,14 +206,21 @@ class EmotionDetector:
             yield from analyse(self, file)
 
 
-def _checked(box: Box) -> Box:
-    """Return a box that somebody else has found, with Python's own numbers, or raise a ConfigError."""
+def _checked(box: Box, shape: tuple[int, ...]) -> Box:
+    """Return a box that somebody else has found, with Python's own numbers, or raise a ConfigError.
+
+    Args:
+        box: what was found.
+        shape: (H, W) of the picture.
+    """
     try:
         left, top, width, height = map(index, box)
     except (TypeError, ValueError):
         left = top = width = height = 0
     if width < 1 or height < 1:
         refuse("box", box, "left, top, width and height in whole pixels, the last two of at least 1")
+    if left >= shape[1] or top >= shape[0] or left + width <= 0 or top + height <= 0:
+        refuse("box", box, f"one that reaches into the picture of {shape[1]}x{shape[0]} pixels")
     return left, top, width, height
 
 

@@ -80,7 +80,7 @@ def main(
         _score(classifier, held_out, json, out, console)
     elif json is not None:
         report.write_results({"images": 0, **_not_scored(held_out)}, json)
-    _warn(held_out)
+    cli.warn_of_unused(held_out, "--json lists them all")
     if not len(held_out.dataset):
         if out is not None and not any(out.iterdir()):
             out.rmdir()
@@ -143,25 +143,16 @@ def evaluation(classifier: EmotionClassifier, held_out: HeldOut, probabilities: 
 
 def _not_scored(held_out: HeldOut) -> report.Results:
     """How many photographs are not scored, and which."""
-    no_face = held_out.left_out.get(NO_FACE, [])
+    names = {reason: list(map(display_name, places)) for reason, places in held_out.left_out.items()}
+    no_face = names.pop(NO_FACE, [])
     return {
         "no_face": len(no_face),
-        "no_face_files": list(map(display_name, no_face)),
+        "no_face_files": no_face,
         "skipped": len(held_out.faults),
         "skipped_files": [list(map(display_name, fault)) for fault in held_out.faults],
-        "left_out": {
-            reason: len(places) for reason, places in held_out.left_out.items() if reason != NO_FACE
-        },
+        "left_out": {reason: len(places) for reason, places in names.items()},
+        "left_out_files": names,
     }
-
-
-def _warn(held_out: HeldOut) -> None:
-    """Say on standard error which photographs are not scored."""
-    rest = "--json lists them all"
-    for reason, places in held_out.left_out.items():
-        cli.warn_of(f"not scored, {reason}", list(map(display_name, places)), rest)
-    lines = [display_name(f"{place}: {reason}") for place, reason in held_out.faults]
-    cli.warn_of("damaged or missing, skipped", lines, rest)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,9 @@ def main(
         raise DataError(f"{display_name(weights)}: weights in int8 already; name those in float32")
     cli.check_outputs({"--out": out}, [source, classifier.path])
     check_writable(out)
-    faces = load_held_out(source, part).dataset.images
+    held_out = load_held_out(source, part)
+    cli.warn_of_unused(held_out, "python -m fer_demo.evaluate --json FILE lists them all")
+    faces = held_out.dataset.images
     if not len(faces):
         raise DataError(f"{display_name(str(source))}: found no faces, expected some hundred")
     some = drawn(faces, images, seed)

@@ -101,7 +101,7 @@ def convert(
 
 
 def write_csv(path: Path, images: np.ndarray, labels: np.ndarray) -> None:
-    """Write faces as FER2013's CSV file, all of them with the usage "Training".
+    """Write faces as FER2013's CSV file, without a usage: whoever trains on them says what is held out.
 
     The file is complete or not there at all, and the same faces give the same bytes.
 

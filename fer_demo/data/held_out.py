@@ -21,7 +21,8 @@ class HeldOut:
     """Faces, and what did not become one.
 
     Attributes:
-        dataset: N faces; N is 0 if no photograph had one. Of a CSV file's, the digest is the whole file's.
+        dataset: N faces; N is 0 if no photograph had one. The digest is that of the whole file or folder, as
+            a training on it notes it.
         part: one of `USAGES`, or `ALL`.
         left_out: places of photographs that are not scored though the file is whole, by reason.
         faults: files that cannot be read, sorted.
@@ -64,5 +65,13 @@ def load_held_out(
     name = display_name(source.resolve().name)
     # Weights say which part they were trained on.
     usage = None if part == ALL else np.full(len(labels), part)
-    dataset = Dataset(images, labels, name, content_digest(images, labels), usage)
+    dataset = Dataset(images, labels, name, _digest(source, images, labels), usage)
     return HeldOut(dataset, part, converted.left_out, faults + converted.faults)
+
+
+def _digest(folder: Path, images: np.ndarray, labels: np.ndarray) -> str:
+    """Of all parts of a folder, read as a training reads them; of these faces, if no training can."""
+    try:
+        return data.load(folder).sha256
+    except DataError:
+        return content_digest(images, labels)

@@ -24,11 +24,20 @@ class Annotator:
         folder: is made if it is not there; None to write nothing.
         roots: files and folders that the originals were found in.
         originals: all of them; none is written over.
+
+    Raises:
+        DataError: originals lie in the folder itself.
     """
 
     def __init__(self, folder: Path | None, roots: Iterable[Path], originals: Iterable[Path]) -> None:
         self._folder = folder
         self._originals = set() if folder is None else {path.resolve() for path in originals}
+        if folder is not None and folder.resolve() in {path.parent for path in self._originals}:
+            place = display_name(str(folder))
+            raise DataError(
+                f"{place}: originals lie in it, and a copy could replace a file that looks like one; name "
+                "another --annotate"
+            )
         self._roots = [root for root in roots if root.is_dir()]
         self._written: set[Path] = set()
         self._recorder: Recorder | None = None

@@ -13,7 +13,7 @@ The results are plain dicts, lists, strings and numbers; scores lie between 0 an
     reliability  count, confidence, accuracy: a list of one number per bin each
     no_face      how many photographs have none that was found; no_face_files names them
     skipped      how many files are damaged or missing; skipped_files gives [file, reason] of each
-    left_out     {other reason: how many photographs}
+    left_out, left_out_files  {other reason: how many photographs, and which}
     environment  as in `fer_demo.report.results`
 """
 

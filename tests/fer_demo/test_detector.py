@@ -113,7 +113,21 @@ def test_what_is_no_box(detector, box):
         detector.cut(np.zeros((20, 20), np.uint8), [box])
 
 
+@pytest.mark.parametrize("box", [(20, 0, 5, 5), (0, 30, 5, 5), (-5, 0, 5, 5), (0, -9, 5, 9)])
+def test_a_box_beside_the_picture_is_no_face(detector, box):
+    picture = np.zeros((30, 20), np.uint8)
+    with pytest.raises(tc.ConfigError, match="one that reaches into the picture of 20x30 pixels"):
+        detector.cut(picture, [box])
+    assert len(detector.cut(picture, [(-4, -8, 5, 9), (19, 29, 5, 5)])) == 2
+
+
 def test_arguments_are_checked():
+    with pytest.raises(tc.ConfigError, match="faces='haar': expected a function"):
+        fer_demo.EmotionDetector(faces="haar")
+    with pytest.raises(tc.ConfigError, match="align='no': expected True or False"):
+        fer_demo.EmotionDetector(align="no")
+    with pytest.raises(tc.ConfigError, match="weights='None': expected a file, or one of compact"):
+        fer_demo.EmotionDetector(None)
     with pytest.raises(tc.ConfigError, match="unsure=2: expected a number from 0 to 1"):
         fer_demo.EmotionDetector(unsure=2)
     with pytest.raises(tc.ConfigError, match="margin=3: expected"):

@@ -10,6 +10,7 @@ import pytest
 
 from fer_demo import evaluate as command
 from fer_demo.classifier import EmotionClassifier
+from fer_demo.data import load
 from fer_demo.data.dataset import EMOTIONS
 from fer_demo.data.faces import draw_face
 from fer_demo.data.held_out import load_held_out
@@ -156,14 +157,16 @@ def test_what_is_not_scored_is_counted_and_listed(evaluate, save_weights, tmp_pa
     code, output, error = evaluate(save_weights(), "photos", "--json", "a.json")
     assert code == 0
     assert "on 1 face: photos" in output
-    assert "1 not scored, no face found:\n  photos/happy/wall [1].png\n" in error
-    assert "1 not scored, labelled contempt:\n" in error
+    assert "1 not used, no face found:\n  photos/happy/wall [1].png\n" in error
+    assert "1 not used, labelled contempt:\n" in error
     assert "1 damaged or missing, skipped:\n  photos/sad/bad.png: damaged, or no image\n" in error
     result = read(tmp_path / "a.json")
     assert (result["images"], result["no_face"], result["skipped"]) == (1, 1, 1)
     assert result["no_face_files"] == ["photos/happy/wall [1].png"]
     assert result["skipped_files"] == [["photos/sad/bad.png", "damaged, or no image"]]
     assert result["left_out"] == {"labelled contempt": 1}
+    (contempt,) = result["left_out_files"]["labelled contempt"]
+    assert contempt.startswith("photos/contempt/")
     code, output, _ = evaluate(save_weights(), "photos", "--no-detect")
     assert "on 2 faces: photos" in output
 
@@ -201,6 +204,20 @@ def test_parts_of_a_folder(evaluate, save_weights, tmp_path):
     knows_training = {"training": {"data": "packed otherwise", "validation": "PublicTest"}}
     for part, known in (("Training", True), ("PrivateTest", False)):
         assert was_trained_on(knows_training, load_held_out(tmp_path / "photos", part).dataset) == known
+
+
+@pytest.mark.parametrize("side", [48, 60])
+def test_a_folder_that_was_trained_on_is_known_by_each_of_its_parts(tmp_path, side):
+    photos = tmp_path / "photos"
+    for part, emotion in (("train", "sad"), ("val", "happy")):
+        put(photos / part / emotion / "1.png", photograph()[:side, : 2 * side])
+    for validation, known in (("0", True), ("0.5", True), ("PublicTest", False)):
+        info = {"training": {"data": load(photos).sha256, "validation": validation}}
+        for part, expected in (("all", True), ("Training", True), ("PublicTest", known)):
+            faces = load_held_out(photos, part, detect=False).dataset
+            assert was_trained_on(info, faces) == expected, (validation, part)
+    (photos / "val" / "happy" / "bad.png").write_bytes(b"")  # no training can read it now
+    assert len(load_held_out(photos, detect=False).faults) == 1
 
 
 def test_a_perfect_score_has_no_picture_of_mistakes(evaluate, table, save_weights, monkeypatch):

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import struct
+from pathlib import Path
 
 import cv2
 import pytest
@@ -144,6 +145,23 @@ def test_names_that_opencv_cannot_take_are_refused_and_end_nothing(run, media):
         assert "not UTF-8" in error
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no name has a colon on Windows")
+def test_a_name_with_a_colon_is_a_file_and_no_protocol(run, media):
+    """FFmpeg would take what stands before it for one, and `file:` as the way to another file."""
+    for name in ("18:05.mp4", "hidden.mp4"):
+        Path(name).write_bytes((media / "film.mp4").read_bytes())
+    Path("file:hidden.mp4").write_text("no video")
+    code, _, error = run(predict.app, "18:05.mp4", "--annotate", "marked")
+    assert (code, error) == (0, "")
+    assert Path("marked/18:05.mp4").stat().st_size > 0
+    code, _, error = run(webcam.app, "--source", "18:05.mp4", "--headless", "--save", "a:b.mp4")
+    assert code == 0, error
+    assert Path("a:b.mp4").stat().st_size > 0
+    code, _, error = run(predict.app, "file:hidden.mp4")
+    assert code == 1
+    assert "file:hidden.mp4: is no video" in error
+
+
 def test_intact_files_give_exit_code_0(run, media):
     code, output, error = run(predict.app, "media/a.png", "media/sub")
     assert (code, error) == (0, "")
@@ -151,21 +169,24 @@ def test_intact_files_give_exit_code_0(run, media):
 
 
 def test_a_copy_never_replaces_its_original(run, media):
-    before = (media / "a.png").read_bytes()
-    code, _, error = run(predict.app, "media/a.png", "--annotate", "media")
-    assert code == 1
-    assert "media/a.png: the copy would replace media/a.png, an original; name another --annotate" in error
-    assert (media / "a.png").read_bytes() == before
+    (media / "film.avi").write_bytes((media / "film.mp4").read_bytes())
+    for name in ("a.png", "film.avi"):  # a copy of the second would be called film.mp4
+        before = {path: path.read_bytes() for path in media.iterdir() if path.is_file()}
+        code, _, error = run(predict.app, f"media/{name}", "--annotate", "media")
+        assert code == 2
+        assert "media: originals lie in it" in error
+        assert {path: path.read_bytes() for path in media.iterdir() if path.is_file()} == before
 
 
 def test_a_copy_never_replaces_another_original(run, media, tmp_path):
-    (tmp_path / "other").mkdir()
-    content = (media / "none.bmp").read_bytes()
-    (tmp_path / "other" / "a.png").write_bytes(content)
-    code, _, error = run(predict.app, "media/a.png", "other/a.png", "--annotate", "other")
+    (tmp_path / "other" / "sub").mkdir(parents=True)
+    name = "türned [b].jpg"
+    content = (media / "sub" / name).read_bytes()
+    (tmp_path / "other" / "sub" / name).write_bytes(content)
+    code, _, error = run(predict.app, "media", f"other/sub/{name}", "--annotate", "other")
     assert code == 1
-    assert "media/a.png: the copy would replace other/a.png, an original" in error
-    assert (tmp_path / "other" / "a.png").read_bytes() == content
+    assert f"the copy would replace other/sub/{name}, an original" in error
+    assert (tmp_path / "other" / "sub" / name).read_bytes() == content
 
 
 def test_copies_are_not_written_where_the_next_run_would_read_them(run, media):

@@ -5,7 +5,7 @@ import struct
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from fer_demo.data import load
 from fer_demo.data.convert import Choice, convert, write_csv
@@ -48,6 +48,18 @@ def save_exif(path, orientation):
     entry = struct.pack(">HHIHH", 0x0112, 3, 1, orientation, 0)
     exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01" + entry + b"\0\0\0\0"
     path.write_bytes(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:])
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, -1), (8, 1)])
+def test_an_avif_picture_is_turned_upright_too(tmp_path, orientation, turns):
+    if not (features.check("avif") and cv2.haveImageWriter("a.avif")):
+        pytest.skip("Pillow or OpenCV was built without AVIF")
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(halves()).save(tmp_path / "a.avif", quality=95, exif=exif.tobytes())
+    np.testing.assert_allclose(
+        one(tmp_path / "a.avif"), np.rot90(cut_face(halves()), turns).astype(int), atol=8
+    )
 
 
 def test_every_kind_of_file_becomes_the_same_grey_face(tmp_path):
