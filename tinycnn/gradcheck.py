@@ -14,7 +14,7 @@ from numbers import Integral
 import numpy as np
 
 from tinycnn.checks import check_positive, number, refuse
-from tinycnn.errors import ConfigError
+from tinycnn.errors import ConfigError, ShapeError
 from tinycnn.layers import Layer
 
 #: Steps h to try, relative to the size of what is moved. Each errs in its way: too large and the curve bends
@@ -114,7 +114,7 @@ def gradcheck(
         The verdicts; ``result.passed`` says whether all gradients are right.
 
     Raises:
-        ShapeError, DTypeError: x does not fit the layer.
+        ShapeError, DTypeError: x does not fit the layer, or a gradient is not of its array's shape.
         ConfigError: `layer` is none, its gradients have other names than its parameters, or another argument
             is out of range.
 
@@ -150,6 +150,11 @@ class _Probe:
             names = f"gradients of {sorted(trained.grads)}, its params are {sorted(layer.params)}"
             raise ConfigError(f"{layer!r}: backward gives {names}")
         self.arrays = {"input": x, **layer.params}
+        for name, array in self.arrays.items():  # sums would broadcast, and agree
+            if (found := np.shape(self.gradients[name])) != array.shape:
+                raise ShapeError(
+                    f"{layer!r}: backward gives {name!r}, which is {array.shape}, a gradient {found}"
+                )
 
     def check(self, name: str, directions: int) -> Check:
         """Compare along random directions; if one disagrees, look at single numbers to say where."""

@@ -118,6 +118,7 @@ class Optimizer:
                 )
         for slot, arrays in self._slots.items():
             if self.steps == 0:
+                arrays.clear()  # of a step that was refused
                 arrays.update({name: np.zeros_like(param) for name, param in params.items()})
             kept = (
                 f"the optimiser's {slot} (kept from its earlier steps; other parameters need a new optimiser)"

@@ -71,6 +71,21 @@ def test_gradients_under_other_names_are_refused():
         tc.gradcheck(layer, X, show=False)
 
 
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda dx, grads: (dx[np.newaxis], grads), r"'input', which is \(4, 6\), a gradient \(1, 4, 6\)"),
+        (
+            lambda dx, grads: (dx, {**grads, "bias": grads["bias"][np.newaxis]}),
+            r"'bias', which is \(5,\), a gradient \(1, 5\)",
+        ),
+    ],
+)
+def test_gradients_of_another_shape_are_refused(spoil, message):
+    with pytest.raises(tc.ShapeError, match=message):
+        tc.gradcheck(Planted(spoil), X, show=False)
+
+
 def test_the_wrong_number_is_found():
     result = tc.gradcheck(Planted(one_number), X, show=False)
     assert {check.name: check.worst for check in result.checks} == {

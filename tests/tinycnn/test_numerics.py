@@ -85,6 +85,18 @@ def test_a_constant_channel_is_normalised_to_beta(backend, dtype, shape, value):
     np.testing.assert_allclose(layer.grads["beta"], np.prod(shape[:-1]))
 
 
+def test_batch_norm_far_from_zero_keeps_its_digits(backend):
+    rng = np.random.default_rng(0)
+    x = (100 + rng.standard_normal((32, 64, 64, 2))).astype(np.float32)
+    dy = (1 + rng.standard_normal(x.shape)).astype(np.float32)
+    layer, wide = tc.BatchNorm(2), tc.BatchNorm(2).astype(np.float64)
+    exact = wide.forward(x.astype(np.float64), train=True), wide.backward(dy.astype(np.float64))
+    np.testing.assert_allclose(layer.forward(x, train=True), exact[0], atol=2e-5)  # float32 has 8e-6 at 100
+    np.testing.assert_allclose(layer.backward(dy), exact[1], atol=1e-4)
+    np.testing.assert_allclose(layer.grads["beta"], wide.grads["beta"], rtol=1e-6)
+    np.testing.assert_allclose(layer.grads["gamma"], wide.grads["gamma"], atol=5)  # of 131,072 terms
+
+
 @pytest.mark.parametrize("prepared", [False, True])
 def test_nan_in_an_image_is_seen_in_its_result_and_in_no_other(backend, prepared):
     layers = [tc.Conv2D(1, 4, 3, rng=0), tc.BatchNorm(4), tc.ReLU(), tc.MaxPool2D(2), tc.Flatten()]

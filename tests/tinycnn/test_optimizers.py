@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 from tinycnn import kernels
 from tinycnn.errors import ConfigError, DTypeError, ShapeError
 from tinycnn.optimizers import SGD, Adam, Optimizer
-from tinycnn.schedules import Cosine, ReduceOnPlateau, Schedule
+from tinycnn.schedules import Constant, Cosine, ReduceOnPlateau, Schedule
 
 needs_numba = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="numba is not installed")
 
@@ -241,8 +241,10 @@ def test_a_schedule_that_gives_no_rate_is_named_and_nothing_moves(rate: float) -
     with pytest.raises(
         ConfigError, match=r"the learning rate of step 0 is .*: expected a number of at least 0"
     ):
-        SGD(Odd()).step(params, {"kernel": np.ones(2, np.float32)})
+        (optimizer := SGD(Odd())).step(params, {"kernel": np.ones(2, np.float32)})
     np.testing.assert_array_equal(params["kernel"], 1)
+    optimizer.schedule = Constant(0.5)
+    optimizer.step({"bias": np.ones(2)}, {"bias": np.ones(2)})  # no step was taken, so any model will do
 
 
 def test_state_of_another_optimiser_is_refused() -> None:

@@ -36,8 +36,8 @@ def state_dict(model: Sequential, names: Names | None = None) -> dict[str, np.nd
     """Return a model's arrays as the state dict of a PyTorch module of the same layers.
 
     ``module.load_state_dict({name: torch.from_numpy(a) for name, a in state.items()})`` takes it. Mind that
-    PyTorch's batch norm has another eps by default, that its momentum is 1 - ours, and that its "same"
-    padding knows no stride.
+    PyTorch's batch norm has another eps by default, that its momentum is 1 - ours, that its "same" padding
+    knows no stride, and that its average pool counts padding, but for `count_include_pad=False`.
 
     Args:
         model: of Conv2D, DepthwiseConv2D, SeparableConv2D, Dense, BatchNorm and layers without arrays.

@@ -20,4 +20,4 @@ def dense_backward(dy: np.ndarray, x: np.ndarray, kernel: np.ndarray) -> tuple[n
 
 def bias_backward(dy: np.ndarray) -> np.ndarray:
     """Return dbias (O,): dy (..., O) summed over all axes but the last, wherever the bias was added."""
-    return dy.reshape(-1, dy.shape[-1]).sum(axis=0)
+    return dy.reshape(-1, dy.shape[-1]).sum(axis=0, dtype=np.float64).astype(dy.dtype)

@@ -1,4 +1,8 @@
-"""Batch normalisation (Ioffe & Szegedy, 2015), per channel over images, rows and columns."""
+"""Batch normalisation (Ioffe & Szegedy, 2015), per channel over images, rows and columns.
+
+Sums are in float64: NumPy adds up a channel's values one after the other, and with hundreds of thousands of
+them float32 would lose the digits that a variance far from zero is made of.
+"""
 
 import numpy as np
 
@@ -6,7 +10,8 @@ import numpy as np
 def batch_norm_statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and biased variance of each channel of x (..., C): two arrays (C,)."""
     axes = tuple(range(x.ndim - 1))
-    return x.mean(axis=axes), x.var(axis=axes)
+    mean, var = x.mean(axis=axes, dtype=np.float64), x.var(axis=axes, dtype=np.float64)
+    return mean.astype(x.dtype), var.astype(x.dtype)
 
 
 def batch_norm_apply(x: np.ndarray, mean: np.ndarray, scale: np.ndarray, beta: np.ndarray) -> np.ndarray:
@@ -26,7 +31,7 @@ def batch_norm_backward(
     axes = tuple(range(x.ndim - 1))
     count = x.size // x.shape[-1]
     x_hat = (x - mean) * inv_std
-    dbeta = dy.sum(axis=axes)
-    dgamma = (dy * x_hat).sum(axis=axes)
+    dbeta = dy.sum(axis=axes, dtype=np.float64).astype(x.dtype)
+    dgamma = (dy * x_hat).sum(axis=axes, dtype=np.float64).astype(x.dtype)
     dx = gamma * inv_std * (dy - dbeta / count - x_hat * (dgamma / count))
     return dx, dgamma, dbeta
