@@ -35,6 +35,7 @@ class RecipeName(StrEnum):
     """What ``--recipe`` takes."""
 
     default = "default"
+    brief = "brief"
     paper = "paper"
     modern = "modern"
     small = "small"
