@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 
@@ -51,6 +52,21 @@ def test_the_same_seed_gives_the_same_bytes(run_command, faces, save_weights, tm
         assert run_command(quantize, "small.safetensors", *options)[0] == 0
     a, b, c = ((tmp_path / name).read_bytes() for name in "abc")
     assert a == b != c
+
+
+def test_photographs_that_are_no_use_are_listed(run_command, faces, save_weights, tmp_path):
+    for emotion in ("happy", "sad"):
+        folder = tmp_path / "photos" / emotion
+        folder.mkdir(parents=True)
+        for number, face in enumerate(faces[:50]):
+            cv2.imwrite(str(folder / f"{number}.png"), face)
+        (folder / "bad.png").write_bytes(b"")
+    weights = save_weights()
+    for module, options in ((quantize, ["--out", "int8.st"]), (calibrate, [])):
+        code, output, error = run_command(module, weights, "--data", "photos", "--part", "all", *options)
+        assert code == 0
+        assert "100 faces" in output
+        assert "2 damaged or missing, skipped:\n  photos/happy/bad.png: the file is empty\n" in error
 
 
 def test_what_needs_float_weights_says_so(run_command, faces, save_weights):
