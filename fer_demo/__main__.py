@@ -14,6 +14,8 @@ def commands() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    for command, what in sorted(commands().items()):
-        print(f"{command:37}  {what}")
+    listed = commands()
+    width = max(map(len, listed))
+    for command, what in sorted(listed.items()):
+        print(f"{command:{width}}  {what}")
     print("\n--help after any of them lists its options.")

@@ -60,7 +60,7 @@ def main(
         )
     classifier.temperature = 1.0  # whatever an earlier calibration found
     held_out = load_held_out(source, part)
-    cli.warn_of_unused(held_out, "python -m fer_demo.evaluate --json FILE lists them all")
+    cli.warn_of_unused(held_out)
     _check(classifier, held_out)
     found = calibration(classifier, held_out)
     write_calibration(classifier.path, found)

@@ -28,10 +28,9 @@ def weights_path(weights: str | Path) -> Path:
 
 def existing_weights(weights: str | Path) -> Path:
     """Return the file as `weights_path` does, or raise a ConfigError if there is none."""
-    path = weights_path(weights) if isinstance(weights, str | Path) else None
-    if path is None or not path.is_file():
+    if not isinstance(weights, str | Path) or not weights_path(weights).is_file():
         refuse("weights", str(weights), f"a file, or one of {', '.join(SHIPPED)}")
-    return path
+    return weights_path(weights)
 
 
 class EmotionClassifier:

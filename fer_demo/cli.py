@@ -167,7 +167,9 @@ def warn_of(what: str, lines: Sequence[str], rest: str) -> None:
         print(f"  and {len(lines) - MAX_SHOWN} more; {rest}", file=sys.stderr)
 
 
-def warn_of_unused(held_out: "HeldOut", rest: str) -> None:
+def warn_of_unused(
+    held_out: "HeldOut", rest: str = "python -m fer_demo.evaluate --json FILE lists them all"
+) -> None:
     """Say on standard error which photographs did not become a face, and where to read of all of them."""
     from fer_demo.data.dataset import display_name
 

@@ -57,7 +57,7 @@ def main(
     cli.check_outputs({"--out": out}, [source, classifier.path])
     check_writable(out)
     held_out = load_held_out(source, part)
-    cli.warn_of_unused(held_out, "python -m fer_demo.evaluate --json FILE lists them all")
+    cli.warn_of_unused(held_out)
     faces = held_out.dataset.images
     if not len(faces):
         raise DataError(f"{display_name(str(source))}: found no faces, expected some hundred")

@@ -5,7 +5,7 @@ import os
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
-from os import PathLike
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -95,17 +95,19 @@ def display_name(name: str) -> str:
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", "?", name.encode(errors="replace").decode())
 
 
-def opencv_name(path: str | PathLike[str]) -> str:
-    """Return a file's name as OpenCV, which may end the program otherwise, can take it.
+def opencv_name(place: str | Path) -> str:
+    """Return a file's name or a stream's address as OpenCV, which may end the program otherwise, can take it.
+
+    A file's begins with its folder: of a mere a:b, FFmpeg would take a for a protocol.
 
     Raises:
         DataError: it is not UTF-8.
     """
-    name = os.fspath(path)
+    name = place if isinstance(place, str) else os.path.join(os.curdir, place)  # pathlib drops a "./"
     try:
         name.encode()
     except UnicodeEncodeError as error:
-        shown = display_name(name)
+        shown = display_name(str(place))
         raise DataError(f"{shown}: its name is not UTF-8, which OpenCV cannot open; rename it") from error
     return name
 

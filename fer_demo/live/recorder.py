@@ -31,8 +31,7 @@ class Recorder:
     def __init__(self, path: Path, rate: float) -> None:
         if path.suffix.lower() not in CODECS:
             raise DataError(f"{display_name(str(path))}: expected a name that ends in {', '.join(CODECS)}")
-        self.path, self._rate = path, rate
-        self._name = opencv_name(path.absolute())  # a relative a:b would be protocol a
+        self.path, self._rate, self._name = path, rate, opencv_name(path)
         self._writer: cv2.VideoWriter | None = None
         self._began, self._written, self._count = 0.0, 0, 0
         self._size = (0, 0)

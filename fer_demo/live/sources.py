@@ -175,7 +175,7 @@ def open_video(path: Path) -> Source:
         raise DataError(f"{name}: cannot be read ({error.strerror}); check its permissions") from error
     if begin.startswith(_PLAYLISTS):
         raise DataError(f"{name}: is a list of other files, and no video itself; name those")
-    capture = cv2.VideoCapture(opencv_name(path.absolute()))  # a relative a:b would be protocol a
+    capture = cv2.VideoCapture(opencv_name(path))
     if not capture.isOpened():
         raise DataError(f"{name}: is no video that OpenCV can read, or damaged; expected MP4, AVI, MKV, ...")
     return Source(capture, name, live=False)
