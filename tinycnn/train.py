@@ -2,24 +2,31 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext, suppress
-from numbers import Integral
+from contextlib import nullcontext
 from types import NoneType
-from typing import Any
 
 import numpy as np
 
 from tinycnn import plan
 from tinycnn.averaging import ExponentialMovingAverage
 from tinycnn.checkpoint import Checkpoint, kept
-from tinycnn.checks import check_flag, check_positive, refuse
-from tinycnn.errors import DTypeError, NonFiniteError, ShapeError, TinyCNNError
+from tinycnn.checks import check_positive
+from tinycnn.errors import DTypeError, NonFiniteError, ShapeError
 from tinycnn.finite import Undo, all_finite, diagnosis
+from tinycnn.fit_checks import (
+    as_many,
+    check_data,
+    check_gradient,
+    check_learnable,
+    check_options,
+    check_validation,
+    checked_callbacks,
+)
 from tinycnn.kernels import backend_name, one_thread_pool
 from tinycnn.kernels.memory import Arena, recycled_memory
 from tinycnn.layers import Layer, Sequential, Softmax
 from tinycnn.layers.base import behaves_as
-from tinycnn.losses import SoftmaxCrossEntropy, check_labels
+from tinycnn.losses import SoftmaxCrossEntropy
 from tinycnn.optimizers import Adam, Optimizer
 from tinycnn.progress import Bar, Progress
 from tinycnn.reuse import Kept
@@ -101,16 +108,14 @@ def fit(
         ConfigError, FileFormatError, OSError: the checkpoint is of another training, damaged, not accessible.
     """
     check_positive(epochs=epochs, batch_size=batch_size)
-    _check_data(x, labels)
-    callbacks = _checked_callbacks(callbacks)
-    _check_options(optimizer, loss, ema, checkpoint, validation, seed)
-    check_flag(keep_best=keep_best)
-    _check_functions(prepare=prepare, augment=augment)
+    check_data(x, labels)
+    check_options(optimizer, loss, validation, prepare, augment, ema, keep_best, checkpoint, seed)
+    callbacks = checked_callbacks(callbacks)
     if type(loss) in (NoneType, SoftmaxCrossEntropy):  # another loss may take other labels
-        _check_learnable(model, x, labels)
+        check_learnable(model, x, labels)
     data = {"x": x, "labels": labels}
     if validation is not None:
-        _check_validation(model, *validation)
+        check_validation(model, *validation)
         data |= {"validation x": validation[0], "validation labels": validation[1]}
     optimizer, loss = optimizer or Adam(), loss or SoftmaxCrossEntropy()
     reporter = progress if isinstance(progress, Progress) else Bar() if progress else Progress()
@@ -132,7 +137,7 @@ def fit(
         undo = run.rng.bit_generator.state
         images = x[chosen]
         if augment is not None:
-            images = _as_many("augment", augment(images, run.rng), images)
+            images = as_many("augment", augment(images, run.rng), images)
         try:
             ready = _prepared(images, prepare)  # outside of the arena: it may keep what it makes
             with recycled_memory(arena):
@@ -201,7 +206,7 @@ def train_step(
     with one_thread_pool(), np.errstate(all="ignore"):  # instead of many warnings there is one check
         logits, backward = plan.run_model(body, x)
         value, dlogits = loss(logits, labels)
-        _check_gradient(loss, dlogits, logits)
+        check_gradient(loss, dlogits, logits)
         result = Evaluation(value + model.penalty(), _accuracy(logits, labels), len(labels))
         backward(dlogits)
         grads = model.grads
@@ -211,16 +216,6 @@ def train_step(
         raise diagnosis(body, x, labels, loss, optimizer)
     optimizer.step(model.params, grads)
     return result
-
-
-def _check_gradient(loss: SoftmaxCrossEntropy, dlogits: Any, logits: np.ndarray) -> None:
-    """Make sure that a loss of one's own returns what the last layer can take."""
-    found = getattr(dlogits, "dtype", type(dlogits).__name__), np.shape(dlogits)
-    if found != (logits.dtype, logits.shape):
-        raise DTypeError(
-            f"{type(loss).__name__}: its gradient is {found[0]} of shape {found[1]}: expected "
-            f"{logits.dtype} of shape {logits.shape}, as the logits are"
-        )
 
 
 def predict(
@@ -258,7 +253,7 @@ def evaluate(
         ShapeError, DTypeError, ConfigError: the data do not fit the model.
         NonFiniteError: the loss is NaN or infinity.
     """
-    _check_data(x, labels)
+    check_data(x, labels)
     logits = _outputs(model, logit_layers(model), x, batch_size, prepare)
     loss, _ = SoftmaxCrossEntropy()(logits, labels)
     if not math.isfinite(loss):  # accuracy would count NaN as an answer, that of class 0
@@ -306,17 +301,7 @@ def _before_softmax(model: Sequential) -> Mapping[str, Layer]:
 
 
 def _prepared(images: np.ndarray, prepare: Prepare | None) -> np.ndarray:
-    return images if prepare is None else _as_many("prepare", prepare(images), images)
-
-
-def _as_many(name: str, made: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Return what a function of the user's made of images, or raise a ShapeError if some are missing."""
-    if np.shape(made)[:1] != images.shape[:1]:
-        raise ShapeError(
-            f"{name} made {type(made).__name__} of shape {np.shape(made)} of a batch of shape "
-            f"{images.shape}: expected an array of as many images"
-        )
-    return made
+    return images if prepare is None else as_many("prepare", prepare(images), images)
 
 
 def _stopped(callbacks: Iterable[Callback], model: Sequential, history: History) -> bool:
@@ -338,62 +323,3 @@ def _validate(model: Sequential, x: np.ndarray, labels: np.ndarray, prepare: Pre
             "the loss on the validation data is not finite, while training is: check those data for NaN, or "
             "try a lower learning rate"
         ) from error
-
-
-def _check_data(x: np.ndarray, labels: np.ndarray) -> None:
-    if not isinstance(x, np.ndarray) or not isinstance(labels, np.ndarray):
-        found = f"{type(x).__name__} and {type(labels).__name__}"
-        raise DTypeError(f"images and labels: expected NumPy arrays, found {found}: use np.asarray")
-    if x.ndim == 0 or labels.ndim not in (1, 2) or labels.shape[:1] != x.shape[:1] or len(x) == 0:
-        raise ShapeError(
-            f"expected N >= 1 images and as many labels, found shapes {x.shape} and {labels.shape}"
-        )
-
-
-def _check_validation(model: Sequential, x: np.ndarray, labels: np.ndarray) -> None:
-    """Find out now what would otherwise end the training after its first epoch."""
-    try:
-        _check_data(x, labels)
-        _check_learnable(model, x, labels)
-    except TinyCNNError as error:
-        error.add_note("in the validation data")
-        raise
-
-
-def _check_learnable(model: Sequential, x: np.ndarray, labels: np.ndarray) -> None:
-    """Find out now which label would otherwise end the training when its batch comes."""
-    classes = None
-    with suppress(ShapeError):  # of images that only `prepare` brings into the model's shape
-        *_, classes = model.output_shape(getattr(model, "input_shape", None) or x.shape[1:])
-    if classes is not None:
-        check_labels(labels, classes)
-
-
-def _check_functions(**functions: object) -> None:
-    for name, function in functions.items():
-        if function is not None and not callable(function):
-            refuse(name, function, "a function, or None")
-
-
-def _checked_callbacks(callbacks: object) -> list[Callback]:
-    found: list[Any] = list(callbacks) if isinstance(callbacks, Iterable) else [None]
-    if not all(map(callable, found)):
-        refuse("callbacks", callbacks, "a list of functions, each called as callback(model, history)")
-    return found
-
-
-def _check_options(
-    optimizer: object, loss: object, ema: object, checkpoint: object, validation: object, seed: object
-) -> None:
-    for name, value, kind in (
-        ("optimizer", optimizer, Optimizer),
-        ("loss", loss, SoftmaxCrossEntropy),
-        ("ema", ema, ExponentialMovingAverage),
-        ("checkpoint", checkpoint, Checkpoint),
-    ):
-        if not isinstance(value, kind | None):
-            refuse(name, value, f"an object of type {kind.__name__}, or None")
-    if validation is not None and not (isinstance(validation, tuple | list) and len(validation) == 2):
-        refuse("validation", validation, "a pair (images, labels), or None")
-    if not isinstance(seed, Integral) or isinstance(seed, bool) or seed < 0:
-        refuse("seed", seed, "a whole number of at least 0")
