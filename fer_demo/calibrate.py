@@ -39,9 +39,7 @@ def main(
     weights: Annotated[
         Path, typer.Argument(metavar="WEIGHTS", help="A file of train; it gets the temperature.")
     ],
-    source: Annotated[
-        Path, typer.Option("--data", help="FER2013 as .csv, or a folder of photos by emotion.")
-    ],
+    source: cli.Photos,
     part: Annotated[
         cli.Part, typer.Option(metavar="PART", help="Of the data: none that it was trained on.")
     ] = cli.Part.public_test,

@@ -67,6 +67,11 @@ Source = Annotated[
     Path | None,
     typer.Option("--data", help="FER2013's .csv (or .gz, .zip), or a folder."),
 ]
+Photos = Annotated[Path, typer.Option("--data", help="FER2013 as .csv, or a folder of photos by emotion.")]
+Validation = Annotated[
+    str | None,
+    typer.Option(metavar="PART", help="To score on: a share, or PublicTest, the default where it is."),
+]
 Detect = Annotated[
     bool | None,
     typer.Option(
@@ -90,6 +95,9 @@ TeacherShare = Annotated[float, typer.Option(min=0, max=1, metavar="S", help="It
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with --out.")]
 CheckpointEvery = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Between checkpoints.")]
 Weights = Annotated[str, typer.Option(metavar="NAME|FILE", help="mini_xception, compact, or a file.")]
+WeightsArgument = Annotated[
+    str, typer.Argument(metavar="WEIGHTS", help="A file of train, or the name of shipped weights.")
+]
 Faces = Annotated[
     str,
     typer.Option(

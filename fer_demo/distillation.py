@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import tinycnn as tc
+from fer_demo.calibration import TEMPERATURES, temper
 from fer_demo.classifier import EmotionClassifier, existing_weights, weights_path
 from fer_demo.data import Dataset
 from fer_demo.fold_files import FoldFiles
@@ -42,8 +43,9 @@ class Teaching:
     def __post_init__(self) -> None:
         if not (is_number(self.share) and 0 <= self.share <= 1):
             refuse("share", self.share, "a number from 0 to 1")
-        if not (is_number(self.temperature) and 0.01 <= self.temperature <= 100):
-            refuse("temperature", self.temperature, "a number from 0.01 to 100")
+        low, high = TEMPERATURES
+        if not (is_number(self.temperature) and low <= self.temperature <= high):
+            refuse("temperature", self.temperature, f"a number from {low:g} to {high:g}")
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies the teaching, as JSON can hold it.
@@ -94,13 +96,10 @@ class Teaching:
         Raises:
             ConfigError, FileFormatError, OSError: weights cannot be used.
         """
-        given = np.mean(
-            [EmotionClassifier(name, flip_average=True)(images) for name in self.teachers], axis=0
-        )
-        given = (given / given.max(axis=1, keepdims=True)) ** np.float32(1 / self.temperature)
-        given *= np.float32(self.share) / given.sum(axis=1, keepdims=True)
-        given[np.arange(len(labels)), labels] += np.float32(1 - self.share)
-        return given
+        said = np.mean([EmotionClassifier(name, flip_average=True)(images) for name in self.teachers], axis=0)
+        targets = np.float32(self.share) * temper(said, self.temperature)
+        targets[np.arange(len(labels)), labels] += np.float32(1 - self.share)
+        return targets
 
 
 def fold_teachings(folders: Iterable[Path], split: Mapping[str, Any], share: float) -> tuple[Teaching, ...]:

@@ -35,9 +35,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command(epilog=EXAMPLES)
 def main(
-    weights: Annotated[
-        str, typer.Argument(metavar="WEIGHTS", help="A file of train, or the name of shipped weights.")
-    ],
+    weights: cli.WeightsArgument,
     source: Annotated[
         Path,
         typer.Argument(
@@ -69,8 +67,9 @@ def main(
     cli.check_outputs({"--json": json, "--out": out}, [source, classifier.path])
     if json is not None:
         check_writable(json)
+    made = out is not None and not out.exists()
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+        check_writable(out / "evaluation.json")
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("reading", total=None)
         held_out = load_held_out(
@@ -82,7 +81,7 @@ def main(
         report.write_results({"images": 0, **_not_scored(held_out)}, json)
     cli.warn_of_unused(held_out, "--json lists them all")
     if not len(held_out.dataset):
-        if out is not None and not any(out.iterdir()):
+        if made and out is not None:
             out.rmdir()
         raise DataError(
             f"{display_name(str(source))}: no face is left to score; where images are faces already, cut "

@@ -33,12 +33,8 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command(epilog=EXAMPLES)
 def main(
-    weights: Annotated[
-        str, typer.Argument(metavar="WEIGHTS", help="A file of train, or the name of shipped weights.")
-    ],
-    source: Annotated[
-        Path, typer.Option("--data", help="FER2013 as .csv, or a folder of photos by emotion.")
-    ],
+    weights: cli.WeightsArgument,
+    source: cli.Photos,
     out: Annotated[Path, typer.Option(metavar="FILE", dir_okay=False, help="Write the int8 weights here.")],
     part: Annotated[cli.Part, typer.Option(metavar="PART", help="Of the data.")] = cli.Part.training,
     images: Annotated[int, typer.Option(min=1, metavar="N", help="Faces at most.")] = IMAGES,

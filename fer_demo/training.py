@@ -45,9 +45,9 @@ def hold_out(
 
     Args:
         dataset: N faces.
-        validation: one of `USAGES`: those faces are held out, and of the others only the ones that are marked
-            "Training" are trained on. Or a share, "0" to "0.9": of each emotion the nearest whole number of
-            faces to it, but never all of them.
+        validation: "PublicTest" or "PrivateTest": those faces are held out, and of the others only the ones
+            that are marked "Training" are trained on. Or a share, "0" to "0.9": of each emotion the nearest
+            whole number of faces to it, but never all of them.
         seed: says which faces make up a share.
         keep_copies_together: all of them held out, or none; see `fer_demo.data.duplicates`.
 

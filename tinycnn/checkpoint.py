@@ -56,6 +56,8 @@ class Checkpoint:
     def __init__(self, path: str | os.PathLike, every: float = 60.0) -> None:
         check(0 <= number(every) < math.inf, "every", every, "a number of seconds, such as 60")
         self.path, self.every = Path(path), every
+        if self.path.is_symlink():  # what stands beside the file must be on its file system
+            self.path = Path(os.path.realpath(path))
         self.previous = self.path.with_name(f"{self.path.name}.previous")
 
     def exists(self) -> bool:
@@ -187,10 +189,11 @@ def kept(
             yield keep
         except NonFiniteError as error:
             save_or_warn()
-            error.add_note(
-                f"The state before is kept in {checkpoint.path}; Checkpoint(path).load_weights(model) brings "
-                "its weights back."
-            )
+            if checkpoint.exists():  # not if the weights were not finite from the beginning
+                error.add_note(
+                    f"The state before is kept in {checkpoint.path}; Checkpoint(path).load_weights(model) "
+                    "brings its weights back."
+                )
             raise
         save_or_warn()
         if interrupted():

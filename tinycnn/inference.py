@@ -16,6 +16,7 @@ import numpy as np
 from tinycnn.checks import refuse
 from tinycnn.errors import TinyCNNError
 from tinycnn.kernels import active, backend_name, one_thread_pool
+from tinycnn.kernels.padding import NO_PAD
 from tinycnn.kernels.steps import Step
 from tinycnn.layers import (
     AvgPool2D,
@@ -136,7 +137,7 @@ def compile_for_inference(model: Layer) -> Prepared:
 
 
 class NoRuleError(Exception):
-    """A layer, which is the argument, is of a kind that no rule is known for."""
+    """No rule is known for a layer, which is the argument, or for the input, and there is none."""
 
 
 class _Value(NamedTuple):
@@ -266,7 +267,7 @@ class Walk:
 
     def _avg_pool(self, layer: AvgPool2D, x: _Value) -> _Value:
         shape = layer._checked_input(x.like).shape[1:]
-        if layer._pad(shape) != ((0, 0), (0, 0)):
+        if layer._pad(shape) != NO_PAD:
             raise NoRuleError(layer)  # windows at the edge have fewer pixels, so no kernel is theirs
         taps = np.full((*layer.kernel_size, shape[-1]), 1 / math.prod(layer.kernel_size), x.like.dtype)
         return self._step(layer, x, "window", taps=taps)

@@ -127,7 +127,9 @@ class TensorBoardLog:
         self._written = 0
 
     def __call__(self, model: Sequential, history: History) -> None:
-        """Write the epochs that are new."""
+        """Write the epochs that are new; of another training, all."""
+        if len(history.loss) <= self._written:
+            self._written = 0
         for epoch in rows(history)[self._written :]:
             number = epoch.pop("epoch")
             for name, value in epoch.items():

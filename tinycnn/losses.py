@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn.checks import is_number, refuse
+from tinycnn.checks import check, number, refuse
 from tinycnn.errors import ConfigError, DTypeError, ShapeError
 from tinycnn.kernels import active
 
@@ -37,9 +37,8 @@ class SoftmaxCrossEntropy:
     """
 
     def __init__(self, label_smoothing: float = 0.0, class_weights: Any = None) -> None:
-        if not (is_number(label_smoothing) and 0 <= label_smoothing < 1):
-            refuse("label_smoothing", label_smoothing, "at least 0 and less than 1")
-        self.label_smoothing = label_smoothing
+        check(0 <= number(label_smoothing) < 1, "label_smoothing", label_smoothing, "at least 0, less than 1")
+        self.label_smoothing = float(label_smoothing)
         self.class_weights = None if class_weights is None else _checked_weights(class_weights)
 
     def __call__(self, logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:

@@ -216,7 +216,7 @@ def _sequential(layer: Sequential, x: Input) -> tuple[Input, Backward]:
         name, child = children.pop(0)
         try:
             if children and _is(children[0][1], BatchNorm) and _fits(child, raw(x)):
-                array = _window(child)._checked_input(raw(x))
+                array = _window_and_last(child)[0]._checked_input(raw(x))
                 name, norm = children.pop(0)
                 norm.output_shape(child.output_shape(array.shape[1:]))
                 x, back = _convolution_and_norm(child, norm, x)
@@ -237,29 +237,26 @@ def _sequential(layer: Sequential, x: Input) -> tuple[Input, Backward]:
 
 def _fits(layer: Any, x: np.ndarray) -> bool:
     """Whether a layer is a convolution that a fused kernel can do for x (N, H, W, C), and well."""
-    if _is(layer, SeparableConv2D):
-        window, last = layer.depthwise, layer.pointwise
-    elif _is(layer, Conv2D):
-        window = last = layer
-    else:
+    if not (_is(layer, SeparableConv2D) or _is(layer, Conv2D)):
         return False
+    window, last = _window_and_last(layer)
     if "bias" in last.params:
         return False
     # Kernels with a stride know windows of one pixel only, and none knows a window that lies in padding.
-    strides = window.stride == (1, 1) or (window is last and window.kernel_size == (1, 1))
+    stride_fits = window.stride == (1, 1) or (window is last and window.kernel_size == (1, 1))
     pads = [(0, 0)] if isinstance(window.padding, str) else window.padding
-    if not strides or any(max(pad) >= size for pad, size in zip(pads, window.kernel_size, strict=False)):
+    if not stride_fits or any(max(pad) >= size for pad, size in zip(pads, window.kernel_size, strict=False)):
         return False
     return window is not last or active().fuses_conv2d(x, last.params["kernel"])
 
 
-def _window(conv: Any) -> Any:
-    """The layer whose window slides over the input."""
-    return conv.depthwise if isinstance(conv, SeparableConv2D) else conv
+def _window_and_last(conv: Any) -> tuple[Any, Any]:
+    """The layer whose window slides over the input, and the one that makes the output; often the same."""
+    return (conv.depthwise, conv.pointwise) if isinstance(conv, SeparableConv2D) else (conv, conv)
 
 
 def _convolution_and_norm(conv: Any, norm: BatchNorm, x: Input) -> tuple[Input, Backward]:
-    window, last = _window(conv), conv.pointwise if isinstance(conv, SeparableConv2D) else conv
+    window, last = _window_and_last(conv)
     shape = raw(x).shape
     taps = None if window is last else window.params["kernel"]
     kernels = (taps, last.params["kernel"], window.stride, window._pad(shape[1:]))
@@ -280,7 +277,7 @@ def _convolution_and_norm(conv: Any, norm: BatchNorm, x: Input) -> tuple[Input, 
         dz = NormGradient(dy, z, scale, slope.astype(real), offset.astype(real))
         norm.grads = {"gamma": (dy.sum_gz * inv_std).astype(real), "beta": dy.sum_g.astype(real)}
         dx, dtaps, dkernel = active().conv_moments_backward(dz, x, *kernels, extra, need_dx, partial)
-        last.grads = last._grads(dkernel, z)
+        last.grads = last._grads(dkernel, z)  # a bias would need dz, and there is none
         if dtaps is not None:
             window.grads = window._grads(dtaps, z)
         return dx if isinstance(x, Deferred) and not partial else dx.g

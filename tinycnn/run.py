@@ -54,12 +54,11 @@ class History:
     learning_rate: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
-    def add_training(self, batches: list["Evaluation"], optimizer: Optimizer) -> None:
+    def add_training(self, batches: list["Evaluation"]) -> None:
         """Append an epoch's means over its batches, weighted by their sizes."""
         images = sum(batch.images for batch in batches)
         self.loss.append(sum(batch.loss * batch.images for batch in batches) / images)
         self.accuracy.append(sum(batch.accuracy * batch.images for batch in batches) / images)
-        self.learning_rate.append(optimizer.current_learning_rate)
 
     def add_validation(self, scored: "Evaluation") -> None:
         """Append an epoch's scores on the validation data."""
@@ -132,12 +131,13 @@ class Run:
     def end_epoch(self, scored: Evaluation | None, keep_best: bool) -> None:
         """Enter the epoch into the history, and be ready for the next."""
         history = self.history
-        history.add_training(self.results, self.optimizer)
+        history.add_training(self.results)
         if scored is not None:
             history.add_validation(scored)
             self.best.offer(scored.loss, self.weights if keep_best else {})
         history.seconds.append(time.perf_counter() - self.began)
         self.optimizer.schedule.observe((history.val_loss or history.loss)[-1])
+        history.learning_rate.append(self.optimizer.current_learning_rate)
         self.order, self.results = self.order[:0], []
 
     def state_dict(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

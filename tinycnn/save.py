@@ -20,7 +20,7 @@ from tinycnn.checks import refuse
 from tinycnn.errors import ConfigError, FileFormatError, TinyCNNError
 from tinycnn.files import replace_file
 from tinycnn.finite import all_finite
-from tinycnn.layers.base import Layer
+from tinycnn.layers.base import Layer, joined
 from tinycnn.layers.initializers import placeholders
 from tinycnn.model import Sequential
 from tinycnn.sealed import safetensors_bytes
@@ -88,8 +88,9 @@ def save(
         extra: further metadata, such as ``preprocessing={"mean": 129.5, "std": 65.1}``.
 
     Raises:
-        ConfigError: there are not K labels, or `load` would refuse the file: a layer is not registered, a
-            weight is NaN or infinite, or metadata are too long or not what JSON can hold.
+        ConfigError: there are not K labels, where `input_shape` tells K; or `load` would refuse the file: a
+            layer is not registered, a weight is NaN or infinite, or metadata are too long or not what JSON
+            can hold.
         OSError: the file cannot be written.
 
     >>> model = tc.Sequential([tc.Dense(4, 2, rng=0)])
@@ -116,8 +117,8 @@ def model_bytes(
     """Return a file's content: arrays, the layers that they belong to, and more.
 
     Raises:
-        ConfigError: there are not K labels, a layer is not registered, or metadata are too long, not what
-            JSON can hold, or called as what the file says of itself.
+        ConfigError: there are not K labels, where K is known, a layer is not registered, or metadata are too
+            long, not what JSON can hold, or called as what the file says of itself.
     """
     labels, shape = info["labels"], architecture.input_shape
     if labels and shape and len(labels) != (outputs := architecture.output_shape(shape)[-1]):
@@ -193,7 +194,7 @@ def place(model: Layer, arrays: Mapping[str, np.ndarray]) -> None:
     for path, layer in model.walk():
         if not layer.children():
             for own in (layer.params, layer.state):
-                own.update({key: arrays[f"{path}.{key}" if path else key] for key in own})
+                own.update({key: arrays[joined(path, key)] for key in own})
 
 
 def load_info(path: str | os.PathLike) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tinycnn.layers import Concat, Layer, Residual, SeparableConv2D, Sequential
-from tinycnn.layers.base import Shape
+from tinycnn.layers.base import Shape, joined
 
 
 @dataclass(frozen=True)
@@ -44,17 +44,14 @@ def rows(model: Layer, input_shape: Shape) -> list[Row]:
 
 
 def _rows(layer: Layer, path: str, shape: Shape) -> Iterator[Row]:
-    def inside(name: str) -> str:
-        return f"{path}.{name}" if path else name
-
     if isinstance(layer, Residual | Concat):
         for name, child in layer.children().items():
-            yield from _rows(child, inside(name), shape)  # all paths start at the same input
+            yield from _rows(child, joined(path, name), shape)  # all paths start at the same input
         end = "add" if isinstance(layer, Residual) else "concat"
-        yield Row(inside(end), type(layer).__name__, layer.output_shape(shape), 0, 0, 0)
+        yield Row(joined(path, end), type(layer).__name__, layer.output_shape(shape), 0, 0, 0)
     elif isinstance(layer, Sequential | SeparableConv2D):
         for name, child in layer.children().items():
-            yield from _rows(child, inside(name), shape)
+            yield from _rows(child, joined(path, name), shape)
             shape = child.output_shape(shape)
     else:
         parameters, state = (sum(a.size for a in arrays.values()) for arrays in (layer.params, layer.state))

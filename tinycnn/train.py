@@ -92,7 +92,8 @@ def fit(
         keep_best: with validation data, end with the weights of the epoch with the lowest validation loss.
             Then that data has chosen the weights and no longer gives an unbiased score: use False for
             cross-validation.
-        callbacks: each is called as ``callback(model, history)`` after every epoch. What it keeps of the
+        callbacks: each is called as ``callback(model, history)`` after every epoch, while the model has its
+            averaged weights if there is an `ema`. What it keeps of the
             model's gradients it must copy: a later step writes over them, as over all that a loss or a layer
             of one's own sees within a step.
         checkpoint: a file to go on from if it exists, and to write from time to time; see `Checkpoint`.
@@ -129,7 +130,7 @@ def fit(
         "augment": augment,
         "ema": ema and ema.decay,
         "keep_best": keep_best,
-        "seed": seed,
+        "seed": int(seed),
     }
     belongs_to = {} if checkpoint is None else identity(model, data, options)
 

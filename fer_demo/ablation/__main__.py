@@ -56,10 +56,7 @@ def main(
     epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Passes over the data.")] = 8,
     seeds: Annotated[int, typer.Option(min=1, metavar="K", help="Trainings of each variant.")] = 3,
     batch_size: cli.BatchSize = None,
-    validation: Annotated[
-        str | None,
-        typer.Option(metavar="PART", help="To score on: a share, or PublicTest, the default where it is."),
-    ] = None,
+    validation: cli.Validation = None,
     extra: cli.Extra = None,
     backend: cli.BackendOption = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("ablation-results"),

@@ -36,7 +36,7 @@ def read_cache(sha256: str) -> Table | None:
         arrays = load_file(cache_file(sha256))
         table = Table(arrays["images"], arrays["labels"], arrays.get("usage"))
         intact = _is_table(table) and np.array_equal(arrays["checksum"], _checksum(table))
-    except (OSError, SafetensorError, KeyError, ValueError):
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError):
         return None
     return table if intact else None
 

@@ -19,7 +19,7 @@ def main(
     out: Annotated[Path, typer.Argument(metavar="OUT.png", dir_okay=False, help="The picture to write.")],
 ) -> None:
     """Draw faces of every emotion, clean ones and as hard as photographs."""
-    contact_sheet().savefig(out)
+    contact_sheet().savefig(out, format="png")
 
 
 def contact_sheet(seed: int = 0, columns: int = 5) -> Figure:

@@ -82,7 +82,7 @@ def find_entries(folder: Path, meanings: Mapping[str, _T]) -> list[Entry[_T]]:
         DataError: a folder has another name, an image lies beside the folders, or there is no file in them.
     """
     parts: Iterable[tuple[Path, str | None]] = [(folder, None)]
-    if any(path.name.lower() in PARTS for path in visible(folder)):
+    if any(path.is_dir() and path.name.lower() in PARTS for path in visible(folder)):
         parts = _subfolders(folder, PARTS)
     entries = [
         Entry(path, meaning, usage)

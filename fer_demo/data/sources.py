@@ -114,7 +114,7 @@ def list_rafdb(source: Path) -> Listing:
         for number, line in enumerate(read_lines(stream), 1):
             if line.isspace():
                 continue
-            *names, code = line.decode("utf-8-sig", errors="replace").split()
+            *names, code = line.decode("utf-8-sig", errors="replace").split() or [""]
             name = " ".join(names)
             if code not in _RAFDB or Path(name).name != name or not name:
                 fault = (

@@ -1,12 +1,14 @@
-"""A short animation of the camera's program on drawn faces: `python -m fer_demo.live.demo OUT.gif`."""
+"""`python -m fer_demo.live.demo`: draw a short animation of the camera's program on drawn faces."""
 
-import sys
 from pathlib import Path
+from typing import Annotated
 
 import cv2
 import numpy as np
+import typer
 from PIL import Image
 
+from fer_demo import cli
 from fer_demo.data.faces import draw_face
 from fer_demo.detector import EmotionDetector
 from fer_demo.live.session import Session
@@ -22,6 +24,8 @@ SIZE, FACE = (480, 360), 190
 KEYS = {44: "g"}
 #: The animation's width in pixels, and its colours.
 WIDTH, COLOURS = 560, 40
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 class Drawing:
@@ -81,7 +85,10 @@ def frame(number: int) -> np.ndarray:
     return picture
 
 
-def main(out: Path) -> None:
+@app.command()
+def main(
+    out: Annotated[Path, typer.Argument(metavar="OUT.gif", dir_okay=False, help="The animation to write.")],
+) -> None:
     """Run a session over the drawing, and write what it shows."""
     detector, film = EmotionDetector(faces=live_detector("haar")), Film()
     session = Session(detector, film, None, None, explainer(detector))
@@ -89,8 +96,8 @@ def main(out: Path) -> None:
     pictures = [Image.fromarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)) for picture in film.pictures]
     palette = pictures[len(pictures) * 3 // 4].quantize(COLOURS)
     frames = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
-    frames[0].save(out, save_all=True, append_images=frames[1:], duration=1000 // RATE, loop=0)
+    frames[0].save(out, "GIF", save_all=True, append_images=frames[1:], duration=1000 // RATE, loop=0)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    cli.run(app)

@@ -21,7 +21,7 @@ def colour_of(label: str) -> Colour:
 
 
 def ink_on(colour: Colour) -> Colour:
-    """Black or white, whatever can be read on a colour."""
+    """Black or white, whatever can be read on a colour of this luma (ITU-R BT.601)."""
     blue, green, red = colour
     return (0, 0, 0) if 0.114 * blue + 0.587 * green + 0.299 * red > 110 else (255, 255, 255)
 

@@ -10,7 +10,7 @@ from fer_demo.detector import Face
 
 #: Seconds after which a change has come through by 63 %: in the probabilities, and in the box.
 PROBABILITIES_LAG, BOX_LAG = 0.4, 0.05
-#: A face that was not found for so many seconds is shown no more; after so many more it is forgotten.
+#: A face that was not found for so many seconds is shown no more; after so many it is forgotten.
 SHOWN, REMEMBERED = 0.3, 1.0
 #: The least overlap of two boxes of the same face: intersection by union.
 LEAST_OVERLAP = 0.3

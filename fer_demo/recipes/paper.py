@@ -5,19 +5,12 @@ authors propose, and 64.
 """
 
 from fer_demo.augment import HorizontalFlip
+from fer_demo.models import MODELS
 from fer_demo.recipes.recipe import Recipe
 
 RECIPE = Recipe(
     name="paper",
-    learning_rates={
-        "mini_xception": 1e-3,
-        "alexnet": 1e-3,
-        "alexnet_bn": 1e-3,
-        "compact": 1e-3,
-        "vggnet": 1e-3,
-        "inception": 1e-3,
-        "resnet": 1e-3,
-    },
+    learning_rates=dict.fromkeys(MODELS, 1e-3),
     batch_size=64,
     augment=HorizontalFlip(),
 )

@@ -78,9 +78,11 @@ class Recipe:
             ConfigError: an argument is out of range.
         """
         network = MODELS[model](seed=seed, **arguments)
-        for _, layer in network.walk():
-            if isinstance(layer, tc.Dropout):
-                layer.rate = self.dropout.get(model, layer.rate)
+        if model in self.dropout:
+            rate = tc.Dropout(self.dropout[model]).rate  # which looks at it
+            for _, layer in network.walk():
+                if isinstance(layer, tc.Dropout):
+                    layer.rate = rate
         return network
 
     def fit_arguments(self, model: str, labels: np.ndarray, epochs: int, batch_size: int) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def emotion_table(
         decimals = 0 if isinstance(scores["support"], int) else 1
         return (
             name,
-            *(_score(scores[key]) for key in ("precision", "recall", "f1")),
+            *(score(scores[key]) for key in ("precision", "recall", "f1")),
             f"{scores['support']:,.{decimals}f}",
         )
 
@@ -167,7 +167,8 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
-def _score(value: float | None) -> str:
+def score(value: float | None) -> str:
+    """0.123, or a sign for what is unknown."""
     return UNKNOWN if value is None else f"{value:.3f}"
 
 

@@ -27,6 +27,7 @@ from fer_demo.report.content import (
     duration,
     emotion_table,
     mean_and_sd,
+    score,
 )
 from fer_demo.report.results import Results
 from fer_demo.report.tables import print_notice, print_parts, rich_table
@@ -201,7 +202,7 @@ _WHERE = {"folds": "in cross-validation", "full": "after the long training"}
 def _f1_table(models: Mapping[str, Any], caption: str) -> TableContent:
     emotions = next(iter(models.values()))["per_class"]
     rows = [
-        (emotion, *(_score(model["per_class"][emotion]["f1"]) for model in models.values()))
+        (emotion, *(score(model["per_class"][emotion]["f1"]) for model in models.values()))
         for emotion in emotions
     ]
     return TableContent(caption, ("Emotion", *models), rows)
@@ -245,10 +246,6 @@ def _where(scored: Mapping[str, Any]) -> str:
 
 def _printed(accuracy: float | None) -> str:
     return UNKNOWN if accuracy is None else f"{accuracy:.4f}"
-
-
-def _score(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:.3f}"
 
 
 def _minutes(model: Mapping[str, Any]) -> str:

@@ -52,10 +52,7 @@ def main(
     trials: Annotated[int, typer.Option(min=1, metavar="N", help="Trainings, with those given up.")] = 30,
     epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Passes over the data.")] = 8,
     seed: cli.Seed = 0,
-    validation: Annotated[
-        str | None,
-        typer.Option(metavar="PART", help="To score on: a share, or PublicTest, the default where it is."),
-    ] = None,
+    validation: cli.Validation = None,
     backend: cli.BackendOption = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("search-results"),
     resume: cli.Resume = False,

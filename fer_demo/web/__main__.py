@@ -35,9 +35,7 @@ def main(
     port: Annotated[
         int, typer.Option(min=0, max=65535, metavar="N", help="Where to listen; 0: any that is free.")
     ] = 8000,
-    weights: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="mini_xception, compact, or a file.")
-    ] = "mini_xception",
+    weights: cli.Weights = "mini_xception",
     open_page: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in the browser, where there is a screen.")
     ] = True,

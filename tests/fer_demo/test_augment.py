@@ -304,6 +304,12 @@ def test_the_picture_shows_every_augmentation_on_every_emotion():
 
 
 @pytest.mark.parametrize("module", [augment_sheet, contact_sheet])
+def test_a_sheet_is_a_png_file_whatever_its_name(run_command, module, tmp_path):
+    code, _, _ = run_command(module, str(tmp_path / "sheet.foo"))
+    assert (code, (tmp_path / "sheet.foo").read_bytes()[:4]) == (0, b"\x89PNG")
+
+
+@pytest.mark.parametrize("module", [augment_sheet, contact_sheet])
 @pytest.mark.parametrize("arguments", [[], ["."]])
 def test_a_sheet_without_a_file_says_so(run_command, module, arguments):
     code, _, error = run_command(module, *arguments)

@@ -272,6 +272,14 @@ def test_mistakes_get_one_message_and_exit_code_2(
     assert "Traceback" not in output + error
 
 
+def test_a_folder_of_the_user_s_stays(evaluate, save_weights, tmp_path):
+    put(tmp_path / "walls" / "sad" / "1.png", np.zeros((100, 100), np.uint8))
+    (tmp_path / "scored").mkdir()
+    code, _, error = evaluate(save_weights(), "walls", "--out", "scored")
+    assert (code, "no face is left" in one_line(error)) == (2, True)
+    assert (tmp_path / "scored").is_dir()
+
+
 def test_photographs_are_listed_even_if_none_has_a_face(evaluate, save_weights, tmp_path):
     for number in range(30):
         put(tmp_path / "walls" / "sad" / f"{number:02}.png", np.zeros((100, 100), np.uint8))

@@ -69,6 +69,8 @@ def test_a_recipe_sets_the_dropout_of_the_models_that_it_names():
         for name in ("default", "paper")
     }
     assert rates == {"default": [0, 0], "paper": [0.5, 0.5]}
+    with pytest.raises(tc.ConfigError, match=r"rate=2\.0"):
+        replace(RECIPES["default"], dropout={"alexnet": 2.0}).network("alexnet", 0, **small)
 
 
 def test_the_command_line_knows_every_recipe_and_model():

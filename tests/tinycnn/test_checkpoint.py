@@ -558,3 +558,20 @@ def test_a_name_is_no_pattern(tmp_path):
 def test_every_is_a_number():
     with pytest.raises(tc.ConfigError, match="every"):
         tc.Checkpoint("run.ck", every="60")
+
+
+def test_through_a_link_all_files_are_beside_the_real_one(tmp_path):
+    (tmp_path / "disk").mkdir()
+    link, real = tmp_path / "link.ck", tmp_path / "disk" / "real.ck"
+    link.symlink_to(real)
+    fit(build(), tc.Checkpoint(link, every=0))
+    assert link.is_symlink()
+    assert sorted(path.name for path in real.parent.iterdir()) == ["real.ck", "real.ck.previous"]
+    (real.parent / ".real.ck.999.1.tmp").touch()
+    tc.Checkpoint(link).remove()
+    assert list(real.parent.iterdir()) == []
+
+
+def test_a_seed_is_a_number_however_it_is_written(path):
+    history = fit(build(), tc.Checkpoint(path), seed=3)
+    assert fit(build(), tc.Checkpoint(path), seed=np.int64(3)).seconds == history.seconds

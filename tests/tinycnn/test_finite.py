@@ -163,6 +163,15 @@ def test_weights_that_overflow_in_a_step_never_reach_a_checkpoint(tmp_path):
     assert all(map(all_finite, model.params.values()))
 
 
+def test_a_checkpoint_that_is_not_there_is_not_named(tmp_path):
+    model, (x, labels) = build(), batch()
+    next(iter(model.params.values()))[...] = np.nan
+    with pytest.raises(tc.NonFiniteError, match="is not finite") as error:
+        model.fit(x, labels, checkpoint=tc.Checkpoint(tmp_path / "run"), progress=False)
+    assert not hasattr(error.value, "__notes__")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_weights_that_overflow_in_the_last_step_are_noticed():
     model, (x, labels) = build(), batch()
     with pytest.raises(tc.NonFiniteError, match=r"the last step made '.*' infinite"):

@@ -253,6 +253,13 @@ def test_moments_survive_a_mean_far_from_zero(backend):
     np.testing.assert_allclose(var, x.var(axis=(0, 1, 2), dtype=np.float64), rtol=1e-3)
 
 
+def test_many_equal_numbers_have_their_own_mean(backend):
+    x, one = np.full((64, 48, 48, 2), 0.1, np.float32), np.eye(2, dtype=np.float32)[None, None]
+    _, mean, var = tc.kernels.active().conv_moments(x, None, one, (1, 1), NO_PAD)
+    np.testing.assert_allclose(mean, x[0, 0, 0], rtol=1e-6)  # sums in float32 alone are wrong by 2e-5
+    assert var.max() < 1e-10
+
+
 @pytest.mark.parametrize("shape", [(2, 9, 9, 3), (1, 1, 1, 8)])
 def test_a_constant_map_has_no_variance(backend, shape):
     kernel = np.full((1, 1, shape[3], 9), 0.5, np.float32)

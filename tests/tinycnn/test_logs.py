@@ -78,6 +78,16 @@ def test_tensorboard(tmp_path):
         assert scalars["val_loss", number] == pytest.approx(history.val_loss[number - 1])
 
 
+def test_tensorboard_logs_each_training_whole(tmp_path):
+    pytest.importorskip("tensorboardX", reason="writes for TensorBoard, of the extra 'logs'")
+    log = TensorBoardLog(tmp_path / "runs")
+    for epochs in (2, 2, 1, 3):
+        train(epochs, [log])
+    log.close()
+    losses = [step for step, value in events(tmp_path / "runs") if value.tag == "loss"]
+    assert losses == [1, 2, 1, 2, 1, 1, 2, 3]
+
+
 def events(folder):
     """The scalars in a folder of event files."""
     from tensorboardX.proto.event_pb2 import Event

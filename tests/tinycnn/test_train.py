@@ -291,7 +291,7 @@ def test_plateau_schedule_hears_of_the_validation_loss():
         prepare=scale,
         progress=False,
     )
-    assert history.learning_rate == [0.1, 0.1, 0.05]
+    assert history.learning_rate == [0.1, 0.05, 0.025]  # of the steps after each epoch
 
 
 def test_augmentation_sees_training_batches_as_stored():

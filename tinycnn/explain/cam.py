@@ -9,7 +9,7 @@ from tinycnn.errors import ConfigError, DTypeError, ShapeError
 from tinycnn.explain.twin import ClassIndex, Twin, check_model, score_gradient
 from tinycnn.kernels import one_thread_pool
 from tinycnn.layers import AvgPool2D, Layer, MaxPool2D, Sequential
-from tinycnn.layers.base import Shape
+from tinycnn.layers.base import Shape, joined
 
 
 def grad_cam(
@@ -98,7 +98,7 @@ def _stations(layer: Layer, path: str, shape: Shape) -> Iterator[tuple[str, Laye
         yield path, layer, layer.output_shape(shape)
         return
     for name, child in layer.children().items():
-        yield from _stations(child, f"{path}.{name}" if path else name, shape)
+        yield from _stations(child, joined(path, name), shape)
         shape = child.output_shape(shape)
 
 

@@ -10,6 +10,7 @@ from tinycnn.checks import refuse
 from tinycnn.errors import ConfigError, ShapeError
 from tinycnn.layers import BatchNorm, Dropout, Layer, ReLU, Sequential
 from tinycnn.layers.base import Arrays, behaves_as
+from tinycnn.plan import PASSES
 from tinycnn.train import logit_layers
 
 #: One class for all images, or one for each of N images.
@@ -119,7 +120,7 @@ class Twin:
 def _exchange(layer: Layer, replacements: dict[type[Layer], type[Layer]]) -> None:
     """Give a layer another class, with other passes, if it is of a kind that has a replacement."""
     for known, replacement in replacements.items():
-        if behaves_as(type(layer), known, "forward", "backward", "_forward", "_backward"):
+        if behaves_as(type(layer), known, *PASSES):
             layer.__class__ = replacement
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from tinycnn.errors import ConfigError
 from tinycnn.layers import BatchNorm, Concat, Conv2D, Dense, DepthwiseConv2D, Flatten, Residual
 from tinycnn.layers import Sequential as Chain
-from tinycnn.layers.base import Layer, Shape
+from tinycnn.layers.base import Layer, Shape, joined
 from tinycnn.model import Sequential
 
 #: Layers whose arrays have an order there; all others must have none.
@@ -80,7 +80,7 @@ def flattened_maps(model: Sequential) -> dict[str, Shape]:
 
     def visit(layer: Layer, path: str, shape: Shape, before: Shape | None) -> Shape | None:
         """Note what is behind a Flatten; return the map that the output was, if it is flattened."""
-        inside = {name: f"{path}.{name}" if path else name for name in layer.children()}
+        inside = {name: joined(path, name) for name in layer.children()}
         if isinstance(layer, Chain):
             for name, child in layer.children().items():
                 before, shape = visit(child, inside[name], shape, before), child.output_shape(shape)

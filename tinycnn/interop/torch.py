@@ -26,7 +26,8 @@ __all__ = ["load", "load_state_dict", "save", "state_dict"]
 #: Paths of layers here, and of the modules there that are called otherwise.
 Names = Mapping[str, str]
 
-_WORDS = {"kernel": "weight", "gamma": "weight", "beta": "bias"}
+_WORDS = {"kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
+_WORDS |= {name: name for name in ("running_mean", "running_var")}
 #: How many batches PyTorch's batch norm has seen. Its running averages do not depend on it, ours neither.
 _COUNT = "num_batches_tracked"
 _DTYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
@@ -167,8 +168,9 @@ def _slots(model: Sequential, names: Names) -> Iterator[_Slot]:
         if arrays and not isinstance(layer, WITH_ARRAYS):
             raise ConfigError(f"{path!r} is a {type(layer).__name__}, whose order in PyTorch is unknown")
         for key, array in arrays.items():
-            word = key if key == "bias" or key.startswith("running") else _WORDS[key]
-            name = f"{_renamed(path, names)}.{word}"
+            if key not in _WORDS:
+                raise ConfigError(f"{path!r} has an array {key!r}, whose name in PyTorch is unknown")
+            name = f"{_renamed(path, names)}.{_WORDS[key]}"
             if name in taken:
                 raise ConfigError(
                     f"two layers would be {name!r} there: give each a module of its own in `names`"

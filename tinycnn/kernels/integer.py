@@ -11,8 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from tinycnn.kernels.padding import Pad, Pair
-from tinycnn.kernels.steps import NO_PAD
+from tinycnn.kernels.padding import NO_PAD, Pad, Pair
 
 #: The least and the greatest int8 number.
 LOW, HIGH = -128, 127

@@ -11,6 +11,7 @@ from tinycnn.errors import ShapeError
 Pad = tuple[tuple[int, int], tuple[int, int]]
 Pair = tuple[int, int]
 
+NO_PAD: Pad = ((0, 0), (0, 0))
 #: No window, step or margin is longer in pixels: a margin is memory, and all three are 64-bit numbers later.
 MAX_LENGTH = 2**15
 
@@ -57,7 +58,7 @@ def resolve_pad(size: Pair, window: Pair, stride: Pair, padding: str | Pad) -> P
     TensorFlow and Keras define it.
     """
     if padding == "valid":
-        return ((0, 0), (0, 0))
+        return NO_PAD
     if padding == "same":
         rows, columns = (
             max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in zip(size, window, stride, strict=True)

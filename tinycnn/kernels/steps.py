@@ -11,9 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from tinycnn.kernels.padding import Pad, Pair
-
-NO_PAD = ((0, 0), (0, 0))
+from tinycnn.kernels.padding import NO_PAD, Pad, Pair
 
 
 class Step(NamedTuple):

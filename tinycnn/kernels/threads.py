@@ -17,7 +17,7 @@ from tinycnn.errors import ConfigError
 if TYPE_CHECKING:  # it takes a third of what `import tinycnn` takes beyond NumPy, and not all need threads
     from concurrent.futures import ThreadPoolExecutor
 
-#: Work is cut into at most this many chunks, so at most this many threads can share it.
+#: Work with sums in it, whose order must not depend on threads, is cut into at most this many chunks.
 MAX_CHUNKS = 8
 
 _count: int | None = None

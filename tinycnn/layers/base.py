@@ -134,7 +134,7 @@ class Layer:
         """Yield (path, layer) for this layer and all inside it; a path looks like ``block1.main.sep1``."""
         yield path, self
         for name, child in self.children().items():
-            yield from child.walk(f"{path}.{name}" if path else name)
+            yield from child.walk(joined(path, name))
 
     def astype(self, dtype: Any) -> Self:
         """Return a copy with all parameters and state in `dtype`, float32 or float64.
@@ -185,6 +185,11 @@ class Layer:
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.config().items())
         return f"{type(self).__name__}({arguments})"
+
+
+def joined(path: str, name: str) -> str:
+    """Return the path of what is called `name` in the layer at `path`, which is "" for the whole model."""
+    return f"{path}.{name}" if path else name
 
 
 def behaves_as(kind: type[Layer], known: type[Layer], *methods: str) -> bool:

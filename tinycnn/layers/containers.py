@@ -39,7 +39,7 @@ class Sequential(Composite):
         super().__init__(_named("Sequential", "layers", layers))
 
     def forward(self, x: np.ndarray, train: bool = False) -> np.ndarray:
-        """Return the last layer's output for x (N, ...), the first layer's input."""
+        """Return the last layer's output for x (N, ...), the first layer's input; see `Layer.forward`."""
         for name, layer in self._children.items():
             try:
                 x = layer.forward(x, train)
@@ -49,7 +49,11 @@ class Sequential(Composite):
         return x
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
-        """Return the gradient of the first layer's input (N, ...), given dy, the output's: the chain rule."""
+        """Return the gradient of the first layer's input (N, ...), given dy, the output's: the chain rule.
+
+        Raises:
+            CacheError, ShapeError, DTypeError: see `Layer.backward`.
+        """
         for name, layer in reversed(self._children.items()):
             try:
                 dy = layer.backward(dy)
@@ -105,13 +109,17 @@ class Residual(Composite):
         return self._children.get("shortcut")
 
     def forward(self, x: np.ndarray, train: bool = False) -> np.ndarray:
-        """Return main(x) + shortcut(x) for x (N, ...)."""
+        """Return main(x) + shortcut(x) for x (N, ...); see `Layer.forward`."""
         x = self._checked_input(x)
         detour = x if self.shortcut is None else self.shortcut.forward(x, train)
         return active().add(self.main.forward(x, train), detour)
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
-        """Return the sum of both paths' gradients of x, of x's shape, for dy of the output's."""
+        """Return the sum of both paths' gradients of x, of x's shape, for dy of the output's.
+
+        Raises:
+            CacheError, ShapeError, DTypeError: see `Layer.backward`.
+        """
         detour = dy if self.shortcut is None else self.shortcut.backward(dy)
         return active().add(self.main.backward(dy), detour)
 
@@ -160,7 +168,7 @@ class Concat(Composite):
         self._cache: tuple[Shape, list[int]] | None = None  # the output's shape, each branch's channels
 
     def forward(self, x: np.ndarray, train: bool = False) -> np.ndarray:
-        """Return the branches' outputs (N, H, W, C) as one array; or features (N, F)."""
+        """Return the branches' outputs (N, H, W, C) as one array; or features (N, F). See `Layer.forward`."""
         x = self._checked_input(x)
         outputs = [branch.forward(x, train) for branch in self._children.values()]
         y = active().concat(outputs)

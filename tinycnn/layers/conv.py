@@ -250,11 +250,11 @@ class SeparableConv2D(Composite):
         return cast(Conv2D, self._children["pointwise"])
 
     def forward(self, x: np.ndarray, train: bool = False) -> np.ndarray:
-        """Return (N, OH, OW, O) for x (N, H, W, C)."""
+        """Return (N, OH, OW, O) for x (N, H, W, C); see `Layer.forward`."""
         return self.pointwise.forward(self.depthwise.forward(x, train), train)
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
-        """Return dx (N, H, W, C) for dy (N, OH, OW, O)."""
+        """Return dx (N, H, W, C) for dy (N, OH, OW, O); see `Layer.backward`."""
         return self.depthwise.backward(self.pointwise.backward(dy))
 
     def output_shape(self, input_shape: Shape) -> Shape:

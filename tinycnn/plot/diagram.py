@@ -23,7 +23,7 @@ from tinycnn.layers import (
     Softmax,
 )
 from tinycnn.layers import Sequential as Chain
-from tinycnn.layers.base import Shape
+from tinycnn.layers.base import Shape, joined
 
 #: Layers that stand in the box of the layer before them.
 _FOLLOWERS = (BatchNorm, ReLU, Dropout, Softmax)
@@ -157,7 +157,7 @@ def _groups(model: Chain, path: str) -> Iterator[list[tuple[str, Layer]]]:
     """Yield the layers that share a box, or a single module, as pairs of path and layer."""
     group: list[tuple[str, Layer]] = []
     for name, layer in model.children().items():
-        full = f"{path}.{name}" if path else name
+        full = joined(path, name)
         if group and not (
             isinstance(layer, _FOLLOWERS) and not isinstance(group[0][1], Residual | Concat | Chain)
         ):

@@ -61,8 +61,10 @@ def test_a_file_cut_short_is_noticed(table, length):
 
 def test_a_foreign_file_is_ignored(folder):
     folder.mkdir()
-    save_file({"weights": np.zeros(3, np.float32)}, cache_file(DIGEST))
-    assert read_cache(DIGEST) is None
+    scalar = dict.fromkeys(("images", "labels", "checksum"), np.zeros((), np.uint8))
+    for arrays in ({"weights": np.zeros(3, np.float32)}, scalar):
+        save_file(arrays, cache_file(DIGEST))
+        assert read_cache(DIGEST) is None
 
 
 def test_a_folder_that_cannot_be_made_means_no_cache(folder, table):

@@ -121,7 +121,7 @@ def test_an_image_beside_the_folders_is_refused(tmp_path):
 
 def test_what_is_not_meant_as_an_image_is_left_alone(tmp_path):
     put(tmp_path / "sad" / "1.png")
-    for name in ("sad/.DS_Store", "sad/Thumbs.db", "README.txt", ".git/config", "__MACOSX/x"):
+    for name in ("sad/.DS_Store", "sad/Thumbs.db", "README.txt", "test", ".git/config", "__MACOSX/x"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
     assert len(read_folder(tmp_path)) == 1

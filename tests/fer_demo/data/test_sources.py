@@ -32,11 +32,11 @@ def test_rafdb(tmp_path, root, ending, encoding):
 
 def test_broken_lines_of_rafdb_are_faults(tmp_path):
     lines = ["train_1.jpg 3", "train_2.jpg 8", "train_3.jpg", "../train_4.jpg 1", "train_5.jpg\t3"]
-    lines.append("train_1.jpg 4")
-    (tmp_path / "list_patition_label.txt").write_text("\n".join(lines))
+    lines += ["train_1.jpg 4", "\u00a0"]
+    (tmp_path / "list_patition_label.txt").write_text("\n".join(lines), "utf-8")
     pictures, faults = list_rafdb(tmp_path)
     assert [picture.image.name for picture in pictures] == ["train_1.jpg", "train_5.jpg"]
-    assert [fault.place[-6:] for fault in faults] == ["line 2", "line 3", "line 4", "line 6"]
+    assert [fault.place[-6:] for fault in faults] == ["line 2", "line 3", "line 4", "line 6", "line 7"]
     assert faults[3].reason == "train_1.jpg has a label in line 1 already"
     assert "found 'train_2.jpg' and '8', expected a file's name and a code from 1 to 7" in faults[0].reason
 

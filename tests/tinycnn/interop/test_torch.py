@@ -118,6 +118,12 @@ class Foreign(tc.Layer):
         self.params["w"] = np.zeros(1, np.float32)
 
 
+class Scaled(tc.Dense):
+    def __init__(self):
+        super().__init__(2, 2)
+        self.params["alpha"] = np.ones(1, np.float32)
+
+
 FLAT = {"f": tc.Flatten(), "d": tc.Dense(8, 2)}
 ADDED = {"f": tc.Flatten(), "r": tc.Residual(tc.Dense(8, 8))}
 
@@ -129,6 +135,7 @@ JOINED = {"c": tc.Concat([tc.Flatten(), tc.Flatten()]), "d": tc.Dense(16, 2)}
     [
         (small(), {"c": "d"}, "names='c': expected layers of the model, such as 'a'"),
         (tc.Sequential({"x": Foreign()}), {}, "'x' is a Foreign, whose order in PyTorch is unknown"),
+        (tc.Sequential({"x": Scaled()}), {}, "'x' has an array 'alpha', whose name in PyTorch is unknown"),
         (tc.Sequential(FLAT), {}, "the input's shape is unknown, and with it the maps that Flatten takes"),
         (tc.Sequential(ADDED, input_shape=(2, 2, 2)), {}, "'r' combines a flattened map and other"),
         (tc.Sequential(JOINED, input_shape=(2, 2, 2)), {}, "'c' combines a flattened map and other"),

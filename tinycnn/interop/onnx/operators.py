@@ -11,12 +11,10 @@ from tinycnn.checks import refuse
 from tinycnn.errors import ConfigError
 from tinycnn.interop.graph import Node
 from tinycnn.interop.nchw import from_nchw, map_of, nchw_shape
-from tinycnn.kernels.padding import Pad
+from tinycnn.kernels.padding import NO_PAD, Pad
 from tinycnn.layers.base import Layer, Shape
 from tinycnn.layers.initializers import placeholders
 from tinycnn.save import check_finite, place
-
-NO_PAD: Pad = ((0, 0), (0, 0))
 
 
 class Value(NamedTuple):

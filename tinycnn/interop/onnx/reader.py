@@ -8,7 +8,8 @@ from tinycnn.checks import check_shape
 from tinycnn.errors import ConfigError, FileFormatError, TinyCNNError
 from tinycnn.interop.graph import Node, sequential
 from tinycnn.interop.onnx.constants import Constants
-from tinycnn.interop.onnx.operators import NO_PAD, RULES, Operator, Value
+from tinycnn.interop.onnx.operators import RULES, Operator, Value
+from tinycnn.kernels.padding import NO_PAD
 from tinycnn.layers.base import Shape
 from tinycnn.model import Sequential
 from tinycnn.optional import optional

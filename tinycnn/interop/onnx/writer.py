@@ -14,7 +14,7 @@ from tinycnn.checks import check_shape
 from tinycnn.errors import ConfigError
 from tinycnn.files import replace_file
 from tinycnn.interop.nchw import flattened_maps, to_nchw
-from tinycnn.layers.base import Layer, Shape, behaves_as
+from tinycnn.layers.base import Layer, Shape, behaves_as, joined
 from tinycnn.layers.conv import Window
 from tinycnn.model import Sequential
 from tinycnn.optional import optional
@@ -149,7 +149,7 @@ class _Writer:
 
     def _chain(self, layer: layers.Sequential, path: str, x: str, shape: Shape) -> str:
         for name, child in layer.children().items():
-            x = self._layer(child, f"{path}.{name}" if path else name, x, shape)
+            x = self._layer(child, joined(path, name), x, shape)
             shape = child.output_shape(shape)
         return x
 

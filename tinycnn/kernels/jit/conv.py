@@ -10,7 +10,7 @@ from tinycnn.kernels.jit import winograd
 from tinycnn.kernels.jit.compile import compiled
 from tinycnn.kernels.jit.team import for_chunks
 from tinycnn.kernels.memory import empty, scratch
-from tinycnn.kernels.padding import Pad, Pair, output_size
+from tinycnn.kernels.padding import NO_PAD, Pad, Pair, output_size
 from tinycnn.kernels.threads import chunk_count
 
 #: Rows of a matrix product from which BLAS is at full speed; more would only push the windows out of cache.
@@ -55,7 +55,7 @@ def conv2d_backward(
 def _geometry(kernel: np.ndarray, stride: Pair, pad: Pad) -> tuple[bool, int, int, int, int, int, int]:
     """Return whether each window is one pixel, all in order, and (KH, KW, SH, SW, top, left)."""
     window, (top, left) = kernel.shape[:2], (pad[0][0], pad[1][0])
-    pixelwise = window == (1, 1) and stride == (1, 1) and pad == ((0, 0), (0, 0))
+    pixelwise = window == (1, 1) and stride == (1, 1) and pad == NO_PAD
     return pixelwise, *window, *stride, top, left
 
 

@@ -18,13 +18,13 @@ from tinycnn.kernels.jit.product import product
 from tinycnn.kernels.jit.team import CHUNKS, claim, own, share_call
 from tinycnn.kernels.jit.together import together
 from tinycnn.kernels.memory import empty
-from tinycnn.kernels.padding import Pad, Pair
+from tinycnn.kernels.padding import NO_PAD, Pad, Pair
 from tinycnn.kernels.threads import chunk_count
 
 
 def fuses_conv2d(x: np.ndarray, kernel: np.ndarray) -> bool:
     """Whether `conv_moments` is faster: with many channels, Winograd's algorithm saves more than fusion."""
-    return not winograd.suits(x, kernel, (1, 1), ((0, 0), (0, 0)))
+    return not winograd.suits(x, kernel, (1, 1), NO_PAD)
 
 
 def conv_moments(

@@ -33,7 +33,6 @@ class Geometry(NamedTuple):
     top: int
     left: int
     bottom: int
-    right: int
     separable: int  # 1: a depthwise convolution, then one of 1x1
     slides: int  # 1: in the backward pass a window slides over the output's gradient itself
     band: int  # rows of the output that are worked on at a time
@@ -58,7 +57,7 @@ def geometry(
     separable, o = depthwise is not None, kernel[3]
     inner = c if separable else o
     return Geometry(
-        *(h, w, c, oh, ow, o, kh, kw, *stride, top, left, bottom, right),
+        *(h, w, c, oh, ow, o, kh, kw, *stride, top, left, bottom),
         separable=int(separable),
         slides=int(not separable and stride == (1, 1)),
         band=max(1, BAND // ow),

@@ -30,7 +30,6 @@ class _Place(NamedTuple):
     shape: tuple[int, ...]
     pixel: int  # elements of a pixel: C, or more so that vectors fill it; the rest is zero
     margins: tuple[int, ...] = (0, 0, 0, 0)  # above, below, left, right, in pixels
-    first: int = 0  # the step that makes it
     last: int = 0  # the last that reads it
     start: int = 0
 
@@ -165,7 +164,7 @@ def _places(steps: tuple[Step, ...], shape: tuple[int, ...], lanes: int) -> list
     found: list[_Place] = []
     for i, map_shape in enumerate([shape, *(step.shape for step in steps)]):
         pixel = map_shape[2] if i == 0 and single else _rounded(map_shape[2], lanes)
-        place = _Place(map_shape, pixel, tuple(margins[i].tolist()), i, last[i])
+        place = _Place(map_shape, pixel, tuple(margins[i].tolist()), last[i])
         for other in sorted((p for p in found if p.last >= i), key=lambda p: p.start):
             if place.stop <= other.start:
                 break

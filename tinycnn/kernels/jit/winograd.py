@@ -18,7 +18,7 @@ import numpy as np
 from tinycnn.kernels.jit.compile import compiled
 from tinycnn.kernels.jit.team import for_chunks, for_parts
 from tinycnn.kernels.memory import empty, scratch
-from tinycnn.kernels.padding import Pad, Pair, output_size
+from tinycnn.kernels.padding import NO_PAD, Pad, Pair, output_size
 
 #: Outputs per tile and axis. More would save more multiplications, and cost digits.
 TILE = 3
@@ -29,7 +29,6 @@ ENOUGH_PIXELS = 256
 #: Tiles transformed at a time: enough rows for BLAS, few enough for the cache.
 ENOUGH_TILES = 1024
 
-NO_PAD = ((0, 0), (0, 0))
 #: Where the polynomials are evaluated, besides infinity: one point fewer than a tile of inputs is long.
 #: Of some ten sets tried for each number of taps, these lost the fewest digits.
 POINTS = {3: (0, 0.75, -0.75, 1.5), 5: (0, 1, -1, 2, -0.5, -2)}

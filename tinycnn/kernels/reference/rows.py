@@ -18,16 +18,16 @@ def rows(x: np.ndarray) -> np.ndarray:
 
 
 def sum_pixels(x: np.ndarray, channels: int) -> np.ndarray:
-    """Return the sum over N, H and W of x (N, H, W*C), in float64: (C,)."""
-    return _sum_row(x.sum(axis=(0, 1)), channels)
+    """Return the sum over N, H and W of x (N, H, W*C): (C,), float64, as each map's columns are added up."""
+    return _sum_columns(x.sum(axis=1), channels)
 
 
 def sum_products(x: np.ndarray, y: np.ndarray, channels: int) -> np.ndarray:
-    """Return the sum over N, H and W of x * y, both (N, H, W*C), in float64: (C,)."""
-    return _sum_row(np.einsum("nhx,nhx->x", x, y), channels)
+    """Return the sum over N, H and W of x * y, both (N, H, W*C): (C,), likewise."""
+    return _sum_columns(np.einsum("nhx,nhx->nx", x, y), channels)
 
 
-def _sum_row(x: np.ndarray, channels: int) -> np.ndarray:
+def _sum_columns(x: np.ndarray, channels: int) -> np.ndarray:
     return x.reshape(-1, channels).sum(axis=0, dtype=np.float64)
 
 
