@@ -96,7 +96,10 @@ def main(
     split(dataset, protocol)  # refuses data that are too few before there is a run to be resumed
     with own_folder(out):
         record = Record(out, dataset, names, describe(dataset, protocol, names, workers), more)
-        record.begin(resume, cli.resuming("fer_demo.cv"))
+        if record.begin(resume, cli.resuming("fer_demo.cv")):
+            report.print_results(record.results, console)
+            console.print(f"{out} is finished: nothing is left to go on with.", soft_wrap=True, markup=False)
+            return
         try:
             train(dataset, names, protocol, record, checkpoint_every, workers, console, more)
         except KeyboardInterrupt:

@@ -17,7 +17,7 @@ from fer_demo.calibration import TEMPERATURES, temper
 from fer_demo.classifier import EmotionClassifier, existing_weights, weights_path
 from fer_demo.data import Dataset
 from fer_demo.fold_files import FoldFiles
-from fer_demo.report.results import read_results
+from fer_demo.report.results import read_finished
 from fer_demo.training import options_of, was_trained_on
 from tinycnn.checks import is_number, refuse
 
@@ -125,10 +125,7 @@ def fold_teachings(folders: Iterable[Path], split: Mapping[str, Any], share: flo
     for folder in folders:
         if not folder.is_dir():
             refuse("teacher", str(folder), "the folder of an earlier cross-validation's results")
-        results = read_results(folder / "results.json")
-        if not results.get("finished"):
-            raise tc.ConfigError(f"{folder}: this cross-validation is not finished; end it with --resume")
-        for name in results["models"]:
+        for name in read_finished(folder)["models"]:
             for fold, weights in enumerate(teachers):
                 path = FoldFiles(folder / "folds", name, fold).model
                 _check_split(path, {**split, "fold": fold})

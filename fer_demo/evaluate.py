@@ -19,7 +19,7 @@ from fer_demo.data.held_out import HeldOut, load_held_out
 from fer_demo.errors import DataError
 from fer_demo.metrics import fold_metrics, summarise_folds, wilson_interval
 from fer_demo.output import check_writable
-from fer_demo.report.evaluation import print_evaluation, write_evaluation
+from fer_demo.report.evaluation import FILES, print_evaluation, write_evaluation
 from fer_demo.training import was_trained_on
 
 EXAMPLES = """
@@ -64,7 +64,8 @@ def main(
     """
     console = Console(markup=False, highlight=False, emoji=False)
     classifier = EmotionClassifier(weights, flip_average)
-    cli.check_outputs({"--json": json, "--out": out}, [source, classifier.path])
+    pictures = {} if out is None else {f"--out's {name}": out / name for name in FILES}
+    cli.check_outputs({"--json": json, "--out": out, **pictures}, [source, classifier.path])
     if json is not None:
         check_writable(json)
     made = out is not None and not out.exists()

@@ -1,5 +1,6 @@
 """Pictures and videos by their names: finding them, and reading what they show."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ PICTURES = {
     ".jpg",
     ".jpeg",
     ".jpe",
+    ".jfif",
     ".bmp",
     ".webp",
     ".tif",
@@ -30,7 +32,7 @@ PICTURES = {
     ".heic",  # cannot be read, but shall not be passed over in silence
     ".heif",
 }
-VIDEOS = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp"}
+VIDEOS = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp"}
 
 #: Is shown every picture, uint8 (H, W) or (H, W, 3), what was found in it, and a video's frames a second.
 Watch = Callable[[np.ndarray, Result, float], object]
@@ -59,12 +61,15 @@ def find_media(paths: Iterable[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def _below(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
+    place = os.path.realpath(folder)
+    if place in above:  # a link leads back up, and round for ever
+        return
     for path in visible(folder):
-        if path.is_dir() and not path.is_symlink():  # a link may lead back up, and round for ever
-            yield from _below(path)
-        elif path.suffix.lower() in PICTURES | VIDEOS and path.is_file():
-            yield path
+        if path.is_dir():
+            yield from _below(path, (*above, place))
+        elif path.suffix.lower() in PICTURES | VIDEOS and (path.is_file() or not path.exists()):
+            yield path  # a link that leads nowhere is a damaged file
 
 
 def is_video(path: Path) -> bool:

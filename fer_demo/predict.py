@@ -2,6 +2,7 @@
 
 import csv as csv_module
 import json
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -62,6 +63,7 @@ def main(
 
     Labels say how strangers read a picture, not what a person feels: see docs/responsible_use.md.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # files are complete then, too
     from rich.console import Console
     from rich.progress import Progress
 

@@ -18,7 +18,7 @@ from fer_demo.output import check_writable
 #: Faces that show how large a network's numbers get.
 IMAGES = 512
 #: What of a file goes along, besides the labels.
-KEPT = ("preprocessing", "calibration", "training", "metrics")
+KEPT = ("preprocessing", "calibration", "training", "data", "extra", "metrics")
 
 EXAMPLES = """
 Example:

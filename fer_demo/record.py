@@ -56,12 +56,15 @@ class Record:
             "models": {},
         }
 
-    def begin(self, resume: bool, command: str) -> None:
+    def begin(self, resume: bool, command: str) -> bool:
         """Take over the folder: go on with the run in it, or start a new one.
 
         Args:
             resume: whether to go on, if there is a run.
             command: what resumes that run, for the error's message.
+
+        Returns:
+            Whether the run is finished: then `results` are its own, and nothing is left to do or written.
 
         Raises:
             ConfigError: an unfinished run is in the folder and shall not be resumed, or cannot be, since its
@@ -71,12 +74,17 @@ class Record:
         earlier = take_over(self._path, resume, command)
         if earlier and resume:
             check_belongs(self._path, _identity(earlier), _identity(self.results))
+            if earlier.get("finished"):
+                self.results = earlier
+                return True
             self._seconds_before = earlier.get("seconds") or 0.0
-        elif not resume:
+            return False  # what is there stays until the first fold is entered anew
+        if not resume:
             if earlier:
                 refuse_finished(self._out, earlier)
             remove_folds(self.folds, MODELS)
         self._write()
+        return False
 
     def add(self, name: str, fold: int, indices: tuple[np.ndarray, np.ndarray], result: FoldResult) -> None:
         """Enter a finished fold, its number from 0 and its indices, of the model called `name`."""

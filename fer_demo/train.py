@@ -157,7 +157,7 @@ def _train(
         metrics |= {"validation_accuracy": scores.accuracy, "validation_macro_f1": scores.macro_f1}
         averaged = fold_metrics(rest[1], (faces + mirrored).argmax(axis=1))
         metrics["validation_flip_accuracy"] = averaged.accuracy
-    save_model(model, out, normalise, dataset, metrics, options, history)
+    save_model(model, out, normalise, dataset, metrics, options, history, extra)
     checkpoint.remove()
     return metrics
 

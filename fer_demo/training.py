@@ -27,6 +27,7 @@ def describe_data(dataset: Dataset) -> dict[str, Any]:
     return {
         "name": dataset.name,
         "sha256": dataset.sha256,
+        "content": dataset.content,
         "images": len(dataset),
         "synthetic": dataset.synthetic,
         "class_counts": dataset.class_counts(),
@@ -126,7 +127,8 @@ def was_trained_on(info: Mapping[str, Any], faces: Dataset) -> bool:
     """Tell whether a model has learnt some of these faces, as far as its file and their marks say.
 
     FER2013 goes round in many files, packed and ordered in this way or that, whose digests differ. So a model
-    that was trained on the rows marked Training counts as one that knows all rows marked so.
+    that was trained on the rows marked Training counts as one that knows all rows marked so. Other faces are
+    known by the digest of their file, or of what it holds.
 
     Args:
         info: what the model's file says beside its weights.
@@ -134,10 +136,21 @@ def was_trained_on(info: Mapping[str, Any], faces: Dataset) -> bool:
     """
     training = options_of(info)
     held_out = training.get("validation", training.get("held_out"))  # of `train`, of `ablation` and `paper`
-    extra = str(training.get("extra") or "").split("+")
+    known = _digests(info, "extra")
     if faces.usage is not None and held_out in USAGES[1:]:
-        return USAGES[0] in faces.usage or faces.sha256 in extra
-    return faces.sha256 in (training.get("data"), *extra)
+        if USAGES[0] in faces.usage:
+            return True
+    else:
+        known |= _digests(info, "data")
+    return not known.isdisjoint({faces.sha256, faces.content})
+
+
+def _digests(info: Mapping[str, Any], kind: str) -> set[str]:
+    """Return those of a model's "data" or "extra" faces: of their files, and of what these hold."""
+    described = info.get(kind)
+    content = described.get("content") if isinstance(described, dict) else None
+    joined = [digests for digests in (options_of(info).get(kind), content) if isinstance(digests, str)]
+    return {digest for digests in joined for digest in digests.split("+")} - {""}
 
 
 def train_model(
@@ -201,6 +214,7 @@ def save_model(
     metrics: dict[str, float],
     training: dict[str, Any],
     history: tc.History,
+    extra: Dataset | None = None,
 ) -> None:
     """Write a trained model with all that is needed to use it, and to train it again.
 
@@ -212,6 +226,7 @@ def save_model(
         metrics: the model's scores, 0 to 1.
         training: the options of the training.
         history: how it went.
+        extra: more faces that it was trained on.
     """
     from fer_demo.report import environment
 
@@ -222,6 +237,7 @@ def save_model(
         metrics=metrics,
         preprocessing={"mean": normalise.mean, "std": normalise.std},
         data=describe_data(dataset),
+        extra=extra and describe_data(extra),
         training=training,
         history=asdict(history),
         environment=environment(),

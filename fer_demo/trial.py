@@ -126,7 +126,7 @@ def run_trial(
     }
     if files:
         scores = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1}
-        save_model(model, files.model, normalise, dataset, scores, belongs_to, history)
+        save_model(model, files.model, normalise, dataset, scores, belongs_to, history, extra)
         files.write(probabilities, info, belongs_to)
     return _result(metrics, probabilities, info)
 

@@ -37,6 +37,8 @@ FORMAT = "tinycnn-1"
 INT8_FORMAT = "tinycnn-int8-1"
 #: What reads each of them.
 _READERS = {FORMAT: "tinycnn.load", INT8_FORMAT: "tinycnn.load_quantized"}
+#: How files of Keras and PyTorch begin: HDF5, ZIP, and a pickle.
+_ARCHIVES = (b"\x89HDF", b"PK", b"\x80\x02")
 #: No file has a longer header: a large model's takes some kB, and a lie would cost memory.
 MAX_HEADER = 1 << 22
 #: No description is a deeper tree; a chain of layers within another adds two.
@@ -244,9 +246,10 @@ def parse_safetensors(path: Path, content: bytes) -> tuple[dict[str, str], list[
         entries = deserialize(content)  # checks places and shapes against the file's length
         metadata = _parse(content[8 : 8 + length]).get("__metadata__") or {}
     except (SafetensorError, struct.error, ValueError, RecursionError) as error:
-        raise FileFormatError(
-            f"{path}: not a whole safetensors file ({error}): save or download it again"
-        ) from error
+        remedy = "save or download it again"
+        if content.startswith(_ARCHIVES) or path.suffix.lower() == ".onnx":
+            remedy = "it looks like another library's model: read it with tinycnn.interop, and save that"
+        raise FileFormatError(f"{path}: not a whole safetensors file ({error}): {remedy}") from error
     return metadata, entries
 
 

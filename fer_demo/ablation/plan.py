@@ -17,7 +17,7 @@ from fer_demo.fold_files import FoldFiles
 from fer_demo.metrics import over_seeds
 from fer_demo.recipes import Recipe
 from fer_demo.training import describe_data, hold_out_some
-from fer_demo.trial import FoldResult, Trial, run_trial
+from fer_demo.trial import FoldResult, Trial, kept_trial, run_trial
 
 #: How many faces of disgust are shown: the first ones that are held out, whatever their probabilities.
 FACES = 3
@@ -92,8 +92,12 @@ def run(
         report.write_results(results, out / "ablation.json")
 
     parts = list(_trainings(dataset, plan, chosen, out / "runs", extra, checkpoint_every))
-    for *_, belongs_to, files, _ in parts:
-        files.read(belongs_to)  # what is refused must not cost an earlier run's results
+    # All are read before anything is written: what is refused must not cost an earlier run's results.
+    kept = [kept_trial(dataset, indices, files, belongs_to) for *_, belongs_to, files, _ in parts]
+    for (variant, trial, *_), result in zip(parts, kept, strict=True):
+        if result is None:
+            break  # later ones have nothing to be compared with
+        finished[variant.name][trial.seed] = result
     write()
     trainings = plan.seeds * len(chosen)
     with Display(console, trainings, plan.epochs * len(indices[0])) as display:

@@ -64,9 +64,8 @@ def _load_synthetic(cache: bool) -> Dataset:
 
     table = _kept(program_digest(), draw, cache)
     labels = table.labels.astype(np.int64)
-    return Dataset(
-        table.images, labels, "synthetic faces", content_digest(table.images, labels), synthetic=True
-    )
+    content = content_digest(table.images, labels)
+    return Dataset(table.images, labels, "synthetic faces", content, synthetic=True, content=content)
 
 
 def _load_csv(path: Path, cache: bool) -> Dataset:
@@ -77,7 +76,9 @@ def _load_csv(path: Path, cache: bool) -> Dataset:
         raise DataError(f"{path}: cannot be read ({error}); check its permissions") from error
     table = _kept(sha256, partial(read_csv, path), cache)
     usage = None if table.usage is None else np.array(USAGES)[table.usage]
-    return Dataset(table.images, table.labels.astype(np.int64), display_name(path.name), sha256, usage)
+    labels = table.labels.astype(np.int64)
+    content = content_digest(table.images, labels)
+    return Dataset(table.images, labels, display_name(path.name), sha256, usage, content=content)
 
 
 def _kept(sha256: str, make: Callable[[], Table], cache: bool) -> Table:

@@ -33,6 +33,7 @@ class Dataset:
         sha256: hexadecimal digest of the content (of the file, or of the pixels and labels).
         usage: (N,) of str, each one of `USAGES`; None where the source has none.
         synthetic: whether the faces were drawn by a program; reports say so loudly.
+        content: `content_digest`, which is the same however the faces are packed into a file.
 
     >>> data = Dataset(np.zeros((2, 48, 48, 1), np.uint8), np.array([3, 6]), "two faces", sha256="")
     >>> len(data.images), data.labels.tolist()
@@ -45,6 +46,7 @@ class Dataset:
     sha256: str
     usage: np.ndarray | None = None
     synthetic: bool = False
+    content: str = ""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -65,7 +67,7 @@ class Dataset:
         return {emotion: int(count) for emotion, count in zip(EMOTIONS, counts, strict=True)}
 
     def part(self, usage: str) -> Self:
-        """Return the faces of one usage; name and digest remain those of the whole.
+        """Return the faces of one usage; name and digests remain those of the whole.
 
         Raises:
             DataError: there is none.
@@ -82,7 +84,7 @@ class Dataset:
         return self.subset(chosen)
 
     def subset(self, indices: np.ndarray) -> Self:
-        """Return some of the faces, by their indices, (M,); name and digest remain those of the whole."""
+        """Return some of the faces, by their indices, (M,); name and digests remain those of the whole."""
         usage = None if self.usage is None else self.usage[indices]
         return replace(self, images=self.images[indices], labels=self.labels[indices], usage=usage)
 

@@ -12,7 +12,7 @@ from fer_demo.data.duplicates import near
 def load_extra(sources: Sequence[Path]) -> Dataset | None:
     """Return the faces of several files or folders, each as `fer_demo.data.load` takes it; None for none.
 
-    The digest of several is theirs, joined by "+", so that each is still known.
+    The digests of several are theirs, joined by "+", so that each is still known.
 
     Raises:
         DataError: one of them cannot be used.
@@ -25,6 +25,7 @@ def load_extra(sources: Sequence[Path]) -> Dataset | None:
         np.concatenate([dataset.labels for dataset in loaded]),
         ", ".join(dataset.name for dataset in loaded),
         "+".join(dataset.sha256 for dataset in loaded),
+        content="+".join(dataset.content for dataset in loaded),
     )
 
 

@@ -71,7 +71,8 @@ def synthetic_faces(n: int = 480, seed: int = 0, difficulty: float = 1.0) -> Dat
         wrong = face_rng.random() < LABEL_NOISE * difficulty
         shown = (label + wrong * face_rng.integers(1, len(EMOTIONS))) % len(EMOTIONS)
         image[:, :, 0] = draw_face(EMOTIONS[shown], face_rng, difficulty)
-    return Dataset(images, labels, "synthetic faces", content_digest(images, labels), synthetic=True)
+    content = content_digest(images, labels)
+    return Dataset(images, labels, "synthetic faces", content, synthetic=True, content=content)
 
 
 def program_digest() -> str:

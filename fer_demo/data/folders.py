@@ -68,7 +68,8 @@ def read_folder(folder: Path) -> Dataset:
     images = _read_all([entry.path for entry in entries])
     labels = np.array([entry.meaning for entry in entries], np.int64)
     usage = None if entries[0].usage is None else np.array([entry.usage for entry in entries])
-    return Dataset(images, labels, display_name(folder.resolve().name), content_digest(images, labels), usage)
+    content = content_digest(images, labels)
+    return Dataset(images, labels, display_name(folder.resolve().name), content, usage, content=content)
 
 
 def find_entries(folder: Path, meanings: Mapping[str, _T]) -> list[Entry[_T]]:

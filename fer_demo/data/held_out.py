@@ -65,13 +65,14 @@ def load_held_out(
     name = display_name(source.resolve().name)
     # Weights say which part they were trained on.
     usage = None if part == ALL else np.full(len(labels), part)
-    dataset = Dataset(images, labels, name, _digest(source, images, labels), usage)
+    content = content_digest(images, labels)
+    dataset = Dataset(images, labels, name, _folder_digest(source) or content, usage, content=content)
     return HeldOut(dataset, part, converted.left_out, faults + converted.faults)
 
 
-def _digest(folder: Path, images: np.ndarray, labels: np.ndarray) -> str:
-    """Of all parts of a folder, read as a training reads them; of these faces, if no training can."""
+def _folder_digest(folder: Path) -> str | None:
+    """Of all parts of a folder, read as a training reads them; None if no training can."""
     try:
         return data.load(folder).sha256
     except DataError:
-        return content_digest(images, labels)
+        return None

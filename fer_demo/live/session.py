@@ -107,7 +107,7 @@ class Session:
             "s": self._save_snapshot,
             "r": self._toggle_recording,
             "m": lambda _: self._toggle("mirror"),
-            "g": lambda _: self._toggle("heat"),
+            "g": lambda _: self._toggle_evidence(),
             "b": lambda _: self._toggle("blur"),
             "h": lambda _: self._toggle("help"),
         }
@@ -183,6 +183,12 @@ class Session:
 
     def _toggle(self, option: str) -> None:
         setattr(self.options, option, not getattr(self.options, option))
+
+    def _toggle_evidence(self) -> None:
+        if self._detector.classifier.quantized:
+            self._say("int8 weights cannot be looked into: use the float32 ones")
+        else:
+            self._toggle("heat")
 
     def _say(self, notice: str, seconds: float = NOTICE) -> None:
         self._notice, self._notice_ends = notice, time.monotonic() + seconds

@@ -17,6 +17,7 @@ from fer_demo.fold_files import own_folder
 from fer_demo.paper.sections import SECTIONS, Reproduction
 from fer_demo.record import take_over
 from fer_demo.report.paper import KIND, print_paper, write_paper
+from fer_demo.report.results import read_finished
 from fer_demo.training import describe_data
 from tinycnn.sealed import check_belongs
 
@@ -68,7 +69,7 @@ def main(
         typer.Option(metavar="NAME", help=f"{', '.join(SECTIONS)}; may be repeated. Default: all."),
     ] = None,
     cv: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Of a fer_demo.cv to take the folds from.")
+        Path | None, typer.Option(metavar="FOLDER", help="Of a finished fer_demo.cv, to take the folds from.")
     ] = None,
     extra: cli.Extra = None,
     backend: cli.BackendOption = None,
@@ -105,6 +106,8 @@ def main(
     if work.photos and not len(work.photos.dataset):
         raise DataError(f"{photos}: no face is left to score; python -m fer_demo.evaluate says why")
     wanted = [name for name in SECTIONS if not sections or name in sections]
+    if "folds" in wanted and cv is not None:
+        read_finished(cv)
     if "folds" in wanted:
         split(dataset, work.protocol)  # refuses data that are too few before there is a run to be resumed
     with own_folder(out):

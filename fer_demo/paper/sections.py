@@ -44,7 +44,7 @@ class Reproduction:
         full_epochs: of the trainings on the full training set.
         seeds: of the augmentation experiment.
         out: an existing folder.
-        folds: folder of the cross-validation, perhaps one that `fer_demo.cv` has left.
+        folds: folder of the cross-validation, perhaps one that `fer_demo.cv` has finished.
         checkpoint_every: seconds.
     """
 
@@ -93,9 +93,9 @@ def cross_validation(work: Reproduction, console: Console) -> report.Results:
     described = cv.describe(work.dataset, protocol, list(PAPERS), workers)
     with own_folder(work.folds):
         record = Record(work.folds, work.dataset, list(PAPERS), described)
-        record.begin(resume=True, command="")
-        cv.train(work.dataset, list(PAPERS), protocol, record, work.checkpoint_every, workers, console)
-        record.finish()
+        if not record.begin(resume=True, command=""):
+            cv.train(work.dataset, list(PAPERS), protocol, record, work.checkpoint_every, workers, console)
+            record.finish()
     return {"folds": protocol.folds, "models": record.results["models"]}
 
 

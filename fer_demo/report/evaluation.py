@@ -62,10 +62,14 @@ def print_evaluation(results: Results, console: Console) -> None:
     )
 
 
+#: What `write_evaluation` writes into a folder.
+FILES = ("evaluation.json", "confusion.png", "reliability.png", "mistakes.png")
+
+
 def write_evaluation(
     results: Results, images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, out_dir: Path
 ) -> list[Path]:
-    """Write `evaluation.json`, `confusion.png`, `reliability.png` and `mistakes.png`; return the files.
+    """Write `FILES`; return those that there are.
 
     Args:
         results: as above.

@@ -37,7 +37,7 @@ import numpy as np
 
 from fer_demo.errors import DataError
 from tinycnn._version import __version__
-from tinycnn.errors import FileFormatError
+from tinycnn.errors import ConfigError, FileFormatError
 from tinycnn.files import replace_file
 
 Results = dict[str, Any]
@@ -95,6 +95,19 @@ def read_results(
     for part in (*parts, "data", "environment"):
         if not isinstance(results, dict) or not isinstance(results.get(part), dict):
             raise FileFormatError(f"{path}: no object named {part!r} at the top level; {remedy}")
+    return results
+
+
+def read_finished(folder: Path) -> Results:
+    """Read the results of a cross-validation, which must be finished.
+
+    Raises:
+        ConfigError: it is not.
+        DataError, FileFormatError: see `read_results`.
+    """
+    results = read_results(folder / "results.json")
+    if not results.get("finished"):
+        raise ConfigError(f"{folder}: this cross-validation is not finished; end it with --resume")
     return results
 
 

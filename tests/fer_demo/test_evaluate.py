@@ -249,6 +249,7 @@ def test_a_perfect_score_has_no_picture_of_mistakes(evaluate, table, save_weight
         (["small.safetensors", "faces.csv", "--json", "empty"], "--json"),
         (["small.safetensors", "faces.csv", "--json", "text/a.json"], "text"),
         (["small.safetensors", "faces.csv", "--out", "text"], "--out"),
+        (["small.safetensors", "faces.csv", "--out", "o", "--json", "o/mistakes.png"], "is for --json"),
         (["small.safetensors"], "DATA"),
         (["small.safetensors", "x" * 5000], "x"),
         (["small.safetensors", "a\0b"], "b"),

@@ -1,5 +1,6 @@
 """Extra faces are trained on and never scored on, copies stay on one side, and a run knows both of itself."""
 
+import gzip
 import json
 from functools import partial
 from pathlib import Path
@@ -55,6 +56,8 @@ def test_each_of_several_extra_files_is_known(call):
     info = tc.load_info("weights")
     for name in ("faces.csv", "more.csv", "none.csv"):
         assert was_trained_on(info, data.load(name))
+    Path("packed.csv.gz").write_bytes(gzip.compress(Path("more.csv").read_bytes()))
+    assert was_trained_on(info, data.load("packed.csv.gz"))
     write("other.csv", [53], ["Training"])
     assert not was_trained_on(info, data.load("other.csv"))
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 import struct
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import cv2
 import pytest
 
 from fer_demo import cli, predict, webcam
+from fer_demo import media as predict_media
 from fer_demo.live.sources import open_video
 from fer_demo.results import COLUMNS
 from tests.fer_demo.live.conftest import frame, write
@@ -263,3 +265,34 @@ def test_help_fits_a_screen(run, command):
     assert len(output.splitlines()) < 50
     for line in command.EXAMPLES.strip().splitlines():
         assert line in output  # not broken
+
+
+def test_links_are_followed_but_not_round_for_ever(run, tmp_path):
+    album = tmp_path / "album"
+    album.mkdir()
+    cv2.imwrite(str(album / "a.png"), frame("happy"))
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "linked").symlink_to(album)
+    (tmp_path / "photos" / "dead.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    (album / "up").symlink_to(tmp_path / "photos")
+    code, _, error = run(predict.app, "photos", "--csv", "faces.csv")
+    assert code == 1
+    assert "photos/dead.jpg" in error
+    with (tmp_path / "faces.csv").open(newline="") as table:
+        assert [row["file"] for row in csv.DictReader(table)] == ["photos/linked/a.png"]
+
+
+def test_files_are_whole_when_the_system_ends_the_program(run, media, monkeypatch, tmp_path):
+    def stopped(detector, path, watch):
+        yield from analyse(detector, path, watch)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    analyse, before = predict_media.analyse, signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(predict_media, "analyse", stopped)
+    try:
+        code, _, _ = run(predict.app, "media/a.png", "media/film.mp4", "--csv", "faces.csv")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert code == 130
+    with (tmp_path / "faces.csv").open(newline="") as table:
+        assert {row["file"] for row in csv.DictReader(table)} == {"media/a.png"}

@@ -251,6 +251,17 @@ def test_a_finished_run_on_a_data_set_is_not_lost_to_the_next_one(call, whole):
     assert "out holds a finished run on faces.csv. To keep it, choose another folder with --out" in error
 
 
+def test_a_finished_run_is_given_back_as_it_is(call, whole):
+    shutil.copytree(whole(), "out")
+    shutil.rmtree("out/folds")
+    before = Path("out/results.json").read_bytes()
+    code, output, _ = call(*CV, "--out", "out", "--resume")
+    assert (code, Path("out/results.json").read_bytes()) == (0, before)
+    assert "out is finished: nothing is left to go on with." in output
+    accuracy = json.loads(before)["models"]["mini_xception"]["accuracy"]["mean"]
+    assert f"{accuracy:.3f}" in output
+
+
 def test_a_new_run_takes_the_place_of_a_finished_one_on_drawn_faces(call, whole):
     shutil.copytree(whole(), "out")
     path = Path("out/results.json")
@@ -283,6 +294,8 @@ def test_a_damaged_record_is_named_and_its_folds_are_not_lost(call, monkeypatch,
 @pytest.mark.filterwarnings("default::tinycnn.CheckpointWarning")
 def test_a_damaged_fold_is_named_and_trained_again(call, whole):
     shutil.copytree(whole(), "out")
+    path = Path("out/results.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "finished": False}))
     result = Path("out/folds/mini_xception-2.result")
     result.write_bytes(result.read_bytes()[:-1])
     code, _, error = call(*CV, "--out", "out", "--resume")

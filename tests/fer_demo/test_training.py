@@ -7,7 +7,7 @@ import pytest
 
 from fer_demo.data.faces import synthetic_faces
 from fer_demo.errors import DataError
-from fer_demo.training import hold_out, was_trained_on
+from fer_demo.training import describe_data, hold_out, was_trained_on
 from tinycnn.errors import ConfigError
 
 FACES = synthetic_faces(70)
@@ -66,6 +66,22 @@ def test_a_usage_needs_faces_to_train_on_and_to_score(usage):
 def test_anything_else_is_refused(validation):
     with pytest.raises(ConfigError, match="or one of PublicTest, PrivateTest"):
         hold_out(FACES, validation, seed=0)
+
+
+def test_faces_are_known_in_another_file(tmp_path):
+    """Of the content in a model's file, of those that it was trained on and of those besides."""
+    known = replace(FACES, sha256="a file", content="1" * 64)
+    again = replace(FACES, sha256="the same, packed", content="1" * 64)
+    for data, extra in ((known, None), (replace(FACES, sha256="b", content="2" * 64), known)):
+        info = {
+            "training": {"data": data.sha256, "extra": extra and f"c+{extra.sha256}"},
+            "data": describe_data(data),
+            "extra": extra and {**describe_data(extra), "content": f"{'3' * 64}+{extra.content}"},
+        }
+        assert was_trained_on(info, again)
+        assert was_trained_on(info, known.subset(np.arange(9)))
+        assert not was_trained_on(info, replace(FACES, sha256="", content="4" * 64))
+        assert not was_trained_on(info, replace(FACES, sha256="", content=""))
 
 
 @pytest.mark.parametrize("key", ["validation", "held_out"])

@@ -244,6 +244,10 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
         path.write_bytes(whole[:length])
         with pytest.raises(tc.FileFormatError, match="not a whole safetensors file"):
             tc.load(path)
+    for start in (b"PK\3\4", b"\x89HDF\r\n\x1a\n", b"\x80\x02}q"):
+        path.write_bytes(start + whole)
+        with pytest.raises(tc.FileFormatError, match=r"another library's model: read it"):
+            tc.load(path)
     save_file({"a": np.zeros(3, np.float32)}, path)
     with pytest.raises(tc.FileFormatError, match=r"not written by tinycnn\.save"):
         tc.load(path)

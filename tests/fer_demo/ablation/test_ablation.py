@@ -75,6 +75,15 @@ def test_kept_trainings_are_not_repeated_and_others_not_overwritten(call):
     assert "mini_xception-baseline-1.result belongs to another run: epochs was 1, is 2" in error
 
 
+def test_what_is_known_stays_while_a_run_goes_on(call):
+    assert call("--out", "out")[0] == 0
+    before = json.loads(Path("out/ablation.json").read_text())
+    call.interrupt_at = 7
+    assert call("--out", "out", "--seeds", "3")[0] == 130
+    after = json.loads(Path("out/ablation.json").read_text())
+    assert (after["finished"], after["variants"]) == (False, before["variants"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

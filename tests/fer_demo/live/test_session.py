@@ -115,6 +115,14 @@ def test_a_camera_goes_on_while_the_network_is_compiled(detector):
     assert camera.left == 0
 
 
+def test_of_int8_weights_the_evidence_is_not_to_be_seen(detector, video, tmp_path, monkeypatch):
+    monkeypatch.setattr(detector.classifier, "quantized", True)
+    session, pictures = play(detector, video, tmp_path, "g")
+    assert (session.options.heat, len(pictures)) == (False, 12)
+    plain = play(detector, video, tmp_path)[1]
+    assert not np.array_equal(pictures[1], plain[1])  # it says why
+
+
 def test_a_snapshot_is_what_was_shown(detector, video, tmp_path):
     _, pictures = play(detector, video, tmp_path, "ss")
     saved = [cv2.imread(str(path)) for path in tmp_path.glob("snapshot-*.png")]

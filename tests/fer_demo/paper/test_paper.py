@@ -90,8 +90,10 @@ def test_folds_of_a_cross_validation_are_not_trained_again(call):
     options = ["--model", "paper", "--recipe", "paper", "--epochs", "1", "--out", "folds"]
     assert call(*SMALL, *options, module=cv)[0] == 0
     assert len(call.trained) == FOLDS
+    before = Path("folds/results.json").read_bytes()
     assert call(*PAPER, "--sections", "folds", "--cv", "folds")[0] == 0
     assert len(call.trained) == FOLDS
+    assert Path("folds/results.json").read_bytes() == before
     models = saved()["sections"]["folds"]["models"]
     assert models == json.loads(Path("folds/results.json").read_text())["models"]
     with own_folder(Path("folds")):  # fer_demo.cv is at work there
@@ -101,6 +103,18 @@ def test_folds_of_a_cross_validation_are_not_trained_again(call):
     code, _, error = call(*PAPER, "--sections", "folds", "--cv", "folds", "--epochs", "2", "--out", "other")
     assert code == 2
     assert "results.json belongs to another run: epochs was 1, is 2" in error
+
+
+def test_a_cross_validation_that_is_none_or_not_finished_is_refused(call):
+    code, _, error = call(*PAPER, "--sections", "folds", "--cv", "typo")
+    assert (code, Path("typo").exists()) == (2, False)
+    assert "typo/results.json: no such file" in error
+    call.interrupt_at = 2
+    options = ["--model", "paper", "--recipe", "paper", "--epochs", "1", "--out", "folds"]
+    assert call(*SMALL, *options, module=cv)[0] == 130
+    code, _, error = call(*PAPER, "--sections", "folds", "--cv", "folds")
+    assert (code, len(call.trained)) == (2, 2)
+    assert "folds: this cross-validation is not finished; end it with --resume" in error
 
 
 def test_new_photographs_are_scored_in_place_of_the_held_out_part(call):
