@@ -14,7 +14,7 @@ from numbers import Integral
 import numpy as np
 
 from tinycnn.checks import check_positive, number, refuse
-from tinycnn.errors import ConfigError, ShapeError
+from tinycnn.errors import ConfigError, DTypeError, ShapeError
 from tinycnn.layers import Layer
 
 #: Steps h to try, relative to the size of what is moved. Each errs in its way: too large and the curve bends
@@ -129,6 +129,8 @@ def gradcheck(
         refuse("tolerance", tolerance, "a positive number, such as 1e-7")
     if not isinstance(seed, Integral) or seed < 0:
         refuse("seed", seed, "a whole number of at least 0")
+    if isinstance(x, np.ma.MaskedArray) or np.asarray(x).dtype.kind not in "fiu":
+        raise DTypeError(f"x is {np.asarray(x).dtype}, or has a mask: expected real numbers")
     probe = _Probe(layer.astype(np.float64), np.array(x, np.float64), tolerance, seed)
     checks = tuple(probe.check(name, directions) for name in probe.arrays)
     result = GradCheck(repr(layer), checks, tolerance)

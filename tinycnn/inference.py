@@ -15,6 +15,7 @@ import numpy as np
 
 from tinycnn.checks import refuse
 from tinycnn.errors import TinyCNNError
+from tinycnn.finite import all_finite
 from tinycnn.kernels import active, backend_name, one_thread_pool
 from tinycnn.kernels.padding import NO_PAD
 from tinycnn.kernels.steps import Step
@@ -113,7 +114,7 @@ def compile_for_inference(model: Layer) -> Prepared:
     larger ones treat batches of 16 and more otherwise. Later training does not change the copy.
 
     A layer that it has no rule for, such as one of your own or an `AvgPool2D` with padding, has the model run
-    layer by layer instead.
+    layer by layer instead, which may round otherwise in other company.
 
     Args:
         model: any layer, usually a `Sequential`.
@@ -250,9 +251,12 @@ class Walk:
         if step is None:
             return self._step(layer, x, "window", taps=scale[np.newaxis, np.newaxis], bias=shift)
         weights = "taps" if step.kernel is None else "kernel"
-        scaled = {weights: getattr(step, weights) * scale}
-        bias = shift if step.bias is None else shift + step.bias * scale
-        self.steps[-1] = step._replace(bias=bias, **scaled)
+        with np.errstate(over="ignore", invalid="ignore"):  # then batch norm stays a step of its own
+            scaled = getattr(step, weights) * scale
+            bias = shift if step.bias is None else shift + step.bias * scale
+        if not (all_finite(scaled) and all_finite(bias)):
+            return self._step(layer, x, "window", taps=scale[np.newaxis, np.newaxis], bias=shift)
+        self.steps[-1] = step._replace(bias=bias, **{weights: scaled})
         return x
 
     def _relu(self, layer: ReLU, x: _Value) -> _Value:

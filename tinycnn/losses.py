@@ -111,7 +111,7 @@ def check_labels(labels: np.ndarray, classes: int) -> None:
 
 
 def _check_classes(labels: np.ndarray, classes: int) -> None:
-    if not np.issubdtype(labels.dtype, np.integer):
+    if labels.dtype.kind not in "iu":
         remedy = "; use labels.astype(int)" if labels.dtype.kind in "bf" else ""
         raise DTypeError(f"labels are {labels.dtype}: expected integers from 0 to {classes - 1}{remedy}")
     if labels.min() < 0 or labels.max() >= classes:

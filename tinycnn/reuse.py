@@ -32,14 +32,16 @@ class Kept:
 
 
 class _Snapshot:
-    """All that a preparation reads of a model's layers: their attributes, and the bits of their arrays.
+    """All that a preparation reads of a model's layers: classes, attributes, and the bits of their arrays.
 
     It has no reference to the model itself, so it does not keep it alive.
     """
 
     def __init__(self, layers: Mapping[str, Layer]) -> None:
         self._layers = layers
-        own = [vars(layer) for child in layers.values() for _, layer in child.walk()]
+        self._walked = [layer for child in layers.values() for _, layer in child.walk()]
+        self._classes = [*map(type, self._walked)]
+        own = [vars(layer) for layer in self._walked]
         inner = [value for attributes in own for value in attributes.values() if isinstance(value, dict)]
         self._dicts: list[Any] = [layers, *own, *inner]  # inner ones are such as `params`
         self._then = [dict(entries) for entries in self._dicts]
@@ -50,13 +52,14 @@ class _Snapshot:
         self._copies = [bytearray(array.data) for array in self._arrays if self._comparable]
 
     def holds(self, layers: Mapping[str, Layer]) -> bool:
-        """Whether every attribute is as it was, and every array the same object with the same bits."""
+        """Whether all classes and attributes are as they were, and all arrays the same with the same bits."""
         # Without a loop in Python, and without copies: a bytearray compares itself with an array's memory.
         try:
             return (
                 self._comparable
                 and layers is self._layers
                 and self._dicts == self._then
+                and [*map(type, self._walked)] == self._classes
                 and all(map(is_, starmap(dict.get, self._places), self._arrays))
                 and all(map(eq, self._copies, self._arrays))
             )

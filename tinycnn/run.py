@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinycnn.averaging import ExponentialMovingAverage
-from tinycnn.errors import ConfigError
+from tinycnn.errors import ConfigError, DTypeError
 from tinycnn.finite import generators
 from tinycnn.html import history_curves
 from tinycnn.kernels import backend_name
@@ -188,14 +188,31 @@ def identity(model: Sequential, data: dict[str, np.ndarray], options: dict[str, 
 
     Functions are told apart by their names, not by what they do; the model by its layers, not by its weights,
     for those are the checkpoint's.
+
+    Raises:
+        DTypeError: data are objects.
     """
-    described = {name: re.sub(r" at 0x\w+", "", repr(value)) for name, value in options.items()}
+    described = {name: re.sub(r" at 0x\w+", "", repr(_in_full(value))) for name, value in options.items()}
     described["backend"] = backend_name()
     described["dtype"] = ", ".join(sorted({str(array.dtype) for array in model.params.values()}))
     for path, layer in model.walk():
         if not layer.children():
             described[f"layer {path}"] = repr(layer)
     for name, array in data.items():
-        digest = hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+        if array.dtype.hasobject:
+            raise DTypeError(
+                f"{name} is an array of objects, which a checkpoint cannot tell from others: make it one of "
+                "numbers, or train without a checkpoint"
+            )
+        digest = hashlib.sha256(np.ascontiguousarray(array).view(np.uint8).data).hexdigest()
         described[name] = f"{array.dtype} {array.shape} with SHA-256 {digest}"
     return described
+
+
+def _in_full(value: Any) -> Any:
+    """Return lists in place of arrays, whose `repr` is rounded and shortened, also within lists and dicts."""
+    if isinstance(value, dict):
+        return {key: _in_full(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_in_full(inner) for inner in value]
+    return value.tolist() if isinstance(value, np.ndarray) else value

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinycnn import layers
 from tinycnn.checks import check_positive, check_shape, refuse
-from tinycnn.errors import ShapeError
+from tinycnn.errors import ConfigError, ShapeError
 from tinycnn.layers.base import Layer, Shape
 from tinycnn.model import Sequential
 from tinycnn.optimizers import Adam
@@ -160,14 +160,17 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
 
         Raises:
             NotFittedError: `fit` was not called.
-            ValueError: X does not look like the training data.
+            ValueError: X does not look like the training data, or is so far from them that it overflows.
         """
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float32, allow_nd=True)
         x, expected = self._shaped(X), self.network_.input_shape
         if x.shape[1:] != expected:
             raise ShapeError(f"samples are {x.shape[1:]}: expected {expected}, as in the training")
-        outputs = self.network_.predict(x, prepare=self._standardised).astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):  # what they would warn of is looked for
+            outputs = self.network_.predict(x, prepare=self._standardised).astype(np.float64)
+        if not np.isfinite(outputs).all():
+            raise ConfigError("X is so far from the training data that the network's sums overflow: check X")
         return outputs / outputs.sum(axis=1, keepdims=True)
 
     def predict(self, X: Any) -> np.ndarray:

@@ -199,6 +199,8 @@ def test_the_loss_refuses_arrays_that_do_not_fit():
             loss(wrong, labels)
     with pytest.raises(tc.ShapeError):
         loss(logits[:0], labels[:0])
+    with pytest.raises(tc.DTypeError, match="labels are timedelta64"):
+        loss(logits, labels.astype("m8[s]"))
     with pytest.raises(tc.DTypeError, match="labels have a mask"):
         loss(logits, np.ma.masked_array(labels, [True, False, False]))
 

@@ -575,3 +575,33 @@ def test_through_a_link_all_files_are_beside_the_real_one(tmp_path):
 def test_a_seed_is_a_number_however_it_is_written(path):
     history = fit(build(), tc.Checkpoint(path), seed=3)
     assert fit(build(), tc.Checkpoint(path), seed=np.int64(3)).seconds == history.seconds
+
+
+@pytest.mark.parametrize("other", [1 + 1e-9, 50])
+def test_class_weights_are_told_apart_to_the_last_bit(path, other):
+    """Among so many that NumPy would not print them all."""
+    weights = np.ones(1200)
+    model = tc.Sequential([tc.Dense(3, 1200, rng=0)])
+    x, labels = np.ones((2, 3), np.float32), np.array([600, 5])
+
+    def train():
+        loss = tc.SoftmaxCrossEntropy(class_weights=weights)
+        model.fit(x, labels, epochs=1, loss=loss, checkpoint=tc.Checkpoint(path), progress=False)
+
+    train()
+    with np.printoptions(precision=2):
+        train()
+    weights[600] = other
+    with pytest.raises(tc.ConfigError, match="loss was"):
+        train()
+
+
+def test_objects_are_refused_and_dates_are_not(path):
+    x, labels = np.array([np.zeros(2), np.ones(3)], object), np.array([0, 1])
+    model = tc.Sequential([tc.Dense(1, 2, rng=0)])
+    options = {"epochs": 1, "checkpoint": tc.Checkpoint(path), "progress": False}
+    with pytest.raises(tc.DTypeError, match="x is an array of objects, which a checkpoint cannot tell"):
+        model.fit(x, labels, prepare=lambda b: np.array([[len(a)] for a in b], np.float32), **options)
+    days = np.array(["2020-01-01", "2021-01-01"], "M8[D]")
+    model.fit(days, labels, prepare=lambda b: (b.astype(np.float32) / 2e4)[:, np.newaxis], **options)
+    assert path.exists()

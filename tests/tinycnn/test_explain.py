@@ -251,3 +251,9 @@ def test_occlusion_in_more_than_one_batch():
 def test_bad_arguments(call, error, message):
     with pytest.raises(error, match=message):
         call(network(), images())
+
+
+def test_maps_to_be_enlarged_may_be_a_list_but_have_no_mask():
+    np.testing.assert_array_equal(explain.resize([[[0.0, 1.0]]], 1, 4), [[[0, 0.25, 0.75, 1]]])
+    with pytest.raises(tc.DTypeError, match="maps have a mask"):
+        explain.resize(np.ma.masked_array(np.ones((2, 6, 6))), 8, 8)

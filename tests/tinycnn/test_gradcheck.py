@@ -144,3 +144,9 @@ def test_a_bias_before_batch_norm_has_no_gradient_and_that_is_right():
 def test_some_direction_must_be_tried():
     with pytest.raises(tc.ConfigError, match="directions"):
         tc.gradcheck(tc.ReLU(), np.ones((1, 2)), directions=0)
+
+
+@pytest.mark.parametrize("x", [np.ma.masked_array(np.ones((2, 3))), np.ones((2, 3), complex), [["a"] * 3]])
+def test_an_input_of_real_numbers_is_wanted(x):
+    with pytest.raises(tc.DTypeError, match="expected real numbers"):
+        tc.gradcheck(tc.Dense(3, 2, rng=0), x)

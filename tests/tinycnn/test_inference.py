@@ -293,3 +293,11 @@ def test_several_callers_at_once(backend):
     for caller in callers:
         caller.join()
     assert not wrong
+
+
+def test_what_would_overflow_is_not_folded(backend):
+    model = tc.Sequential([tc.Conv2D(1, 1, 1, bias=False, rng=0), tc.BatchNorm(1)])
+    model.params["0.kernel"][...], model.params["1.gamma"][...] = 1e10, 1e30
+    x = np.full((1, 2, 2, 1), 1e-20, np.float32)
+    np.testing.assert_allclose(model.predict(x), model.forward(x), rtol=1e-6)
+    assert np.isfinite(model.predict(x)).all()

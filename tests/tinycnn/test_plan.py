@@ -584,3 +584,34 @@ def test_a_step_leaves_no_stale_backward(backend):
     plan.run_model(model, 2 * x)
     with pytest.raises(tc.CacheError):
         model.backward(y)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_strided_inputs_and_gradients_are_read_as_what_they_are(backend, dtype):
+    """One channel of several has even steps in memory, and a flat view of it is not contiguous."""
+    rng = np.random.default_rng(0)
+    rgb, dy = (rng.standard_normal((4, size, size, 3)).astype(dtype) for size in (24, 20))
+    results = []
+    for x in (rgb[..., 1:2].copy(), rgb[..., 1:2]):
+        layers = [Strided(), tc.Conv2D(1, 4, 3, bias=False, rng=0), tc.BatchNorm(4), tc.ReLU(), Strided()]
+        layers += [tc.Conv2D(4, 1, 3, bias=False, rng=1), tc.BatchNorm(1)]
+        model = tc.Sequential(layers).astype(dtype)
+        y, backward = plan.run_model(model, x)
+        backward(dy[..., 1:2].copy() if x.flags.c_contiguous else dy[..., 1:2])
+        results.append([y, *model.grads.values(), *model.state.values()])
+    for expected, found in zip(*results, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    model.forward(x, train=True)
+    model.backward(dy[..., 1:2])
+    for expected, found in zip(model.grads.values(), results[0][1:], strict=False):
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+
+class Strided(tc.Layer):
+    """The identity, in views with gaps between the numbers."""
+
+    def _forward(self, x, train):
+        return np.repeat(x, 2, axis=3)[..., ::2], None
+
+    def _backward(self, dy, cache):
+        return np.repeat(dy, 2, axis=3)[..., ::2], {}

@@ -329,3 +329,11 @@ def test_the_summary_names_every_step(quantized):
         "total",
         f"{sum(a.size for a in quantized.arrays.values() if a.dtype == np.int8):,}",
     ]
+
+
+def test_images_have_no_mask_and_may_be_huge():
+    x = np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32)
+    model = tc.quantize(tc.Sequential([tc.Dense(3, 4, rng=0)]), x)
+    with pytest.raises(tc.DTypeError, match="images have a mask"):
+        model.predict(np.ma.masked_array(x))
+    assert np.isfinite(model.predict(np.full((1, 3), 3e38, np.float32))).all()

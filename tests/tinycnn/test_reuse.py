@@ -41,6 +41,12 @@ def walks(monkeypatch):
     return found
 
 
+class Negative(tc.Dense):
+    def _forward(self, x, train):
+        y, cache = super()._forward(x, train)
+        return -y, cache
+
+
 CHANGES = {
     "a weight": lambda m: m.params["block.main.conv.kernel"].__setitem__((1, 1, 0, 0), 2),
     "the sign of a weight": lambda m: m.params["dense.kernel"].__imul__(-1),
@@ -54,6 +60,7 @@ CHANGES = {
     ),
     "eps": lambda m: setattr(child(m, "norm"), "eps", 3.0),
     "the padding": lambda m: setattr(child(m, "pool"), "padding", ((1, 0), (1, 0))),
+    "a class": lambda m: setattr(child(m, "dense"), "__class__", Negative),
     "a layer": lambda m: m.children().update(norm=tc.ReLU()),
     "an inner layer": lambda m: child(m, "block.main").children().update(relu=tc.Dropout()),
     "all layers": lambda m: setattr(m, "_children", network().children() | {"norm": tc.ReLU()}),

@@ -133,3 +133,10 @@ def test_a_missing_scikit_learn_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.base", None)
     with pytest.raises(tc.MissingPackageError, match=r"pip install 'tinycnn\[sklearn\]'"):
         __import__("tinycnn.sklearn")
+
+
+def test_what_overflows_has_no_probabilities():
+    images, labels = bars(16)
+    model = CNNClassifier(epochs=1, random_state=0).fit(images * 1e-30, labels)
+    with pytest.raises(ValueError, match="so far from the training data"):
+        model.predict(images * 1e30)

@@ -124,13 +124,14 @@ def resize(maps: np.ndarray, height: int, width: int) -> np.ndarray:
     >>> resize(np.array([[[0.0, 1.0]]]), 1, 4)
     array([[[0.  , 0.25, 0.75, 1.  ]]])
     """
-    if np.ndim(maps) != 3:
-        raise ShapeError(f"resize: expected maps (N, h, w), found shape {np.shape(maps)}")
+    if isinstance(maps, np.ma.MaskedArray):
+        raise DTypeError("resize: maps have a mask: use maps.filled(0)")
+    maps = np.asarray(maps)
+    if maps.ndim != 3:
+        raise ShapeError(f"resize: expected maps (N, h, w), found shape {maps.shape}")
     check_positive(height=height, width=width)
-    if not np.issubdtype(np.asarray(maps).dtype, np.floating) or not np.size(maps):
-        raise DTypeError(
-            f"resize: expected maps of floats, at least one number, found {np.asarray(maps).dtype}"
-        )
+    if not np.issubdtype(maps.dtype, np.floating) or not maps.size:
+        raise DTypeError(f"resize: expected maps of floats, at least one number, found {maps.dtype}")
     rows, columns = _interpolation(maps.shape[1], height), _interpolation(maps.shape[2], width)
     return (rows @ maps @ columns.T).astype(maps.dtype)
 

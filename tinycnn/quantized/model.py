@@ -75,6 +75,8 @@ class QuantizedModel:
         check_positive(batch_size=batch_size)
         if not isinstance(x, np.ndarray) or x.dtype != np.float32:
             raise DTypeError(f"images are {getattr(x, 'dtype', type(x).__name__)}: expected float32")
+        if isinstance(x, np.ma.MaskedArray):
+            raise DTypeError("images have a mask: use x.filled(0)")
         if x.shape[1:] != self.input_shape or not len(x):
             wanted = ", ".join(map(str, self.input_shape))
             raise ShapeError(f"expected at least one image, (N, {wanted}), found {x.shape}")

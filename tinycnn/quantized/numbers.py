@@ -29,7 +29,8 @@ class Scale(NamedTuple):
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Return the int8 numbers nearest to x, float32 of any shape; halves go to the even one."""
-        q = np.rint(x / np.float32(self.scale)) + np.float32(self.zero)
+        with np.errstate(over="ignore"):  # infinity is clipped as well
+            q = np.rint(x / np.float32(self.scale)) + np.float32(self.zero)
         return np.clip(q, LOW, HIGH).astype(np.int8)
 
     def real(self, q: np.ndarray) -> np.ndarray:

@@ -357,3 +357,11 @@ def test_images_of_two_axes_are_refused(tmp_path):
     model = tc.Sequential([tc.Flatten(), tc.Dense(15, 2, rng=0)], input_shape=(5, 3))
     with pytest.raises(tc.ConfigError, match="input_shape is"):
         tc.export_onnx(model, tmp_path / "m.onnx")
+
+
+def test_weights_that_overflow_with_batch_norm_in_them_are_refused(tmp_path):
+    model = tc.Sequential([tc.Conv2D(1, 1, 1, bias=False, rng=0), tc.BatchNorm(1)], input_shape=(2, 2, 1))
+    model.params["0.kernel"][...], model.params["1.gamma"][...] = 1e10, 1e30
+    with pytest.raises(tc.ConfigError, match=r"'1', in the weights before it,.* is inf: expected finite"):
+        tc.export_onnx(model, tmp_path / "m.onnx")
+    assert not (tmp_path / "m.onnx").exists()

@@ -194,8 +194,10 @@ class _Writer:
         kernel, bias = last.inputs[1], f"{x}.bias"
         per_output = scale.reshape(-1, *[1] * (self._weights[kernel].ndim - 1))
         shift = beta + (self._weights.get(bias, 0) - mean) * scale
-        self._weights[kernel] = (self._weights[kernel] * per_output).astype(np.float32)
-        self._weights[bias] = shift.astype(np.float32)
+        for name, folded in ((kernel, self._weights[kernel] * per_output), (bias, shift)):
+            with np.errstate(over="ignore"):  # what becomes infinite is refused
+                self._weights[name] = folded.astype(np.float32)
+            check_finite(f"{path!r}, in the weights before it,", self._weights[name])
         last.inputs[2:] = [bias]
         return x
 

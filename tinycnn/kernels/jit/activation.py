@@ -15,7 +15,7 @@ def _elementwise(
 ) -> np.ndarray:
     """Return a new array that `kernel` has filled from the flat x, the other arrays and the scalars."""
     y = empty(x.shape, x.dtype)
-    flat = [array.reshape(-1) for array in (y, x, *operands)]
+    flat = [array.ravel() for array in (y, x, *operands)]
     for_parts(flat[0], lambda start, stop: kernel(*(array[start:stop] for array in flat), *scalars))
     return y
 

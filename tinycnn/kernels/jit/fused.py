@@ -37,8 +37,8 @@ def conv_moments(
     g = geometry(x_array.shape[1:], shape, kernel.shape, stride, pad)
     z = empty((n, g.oh, g.ow, g.o), dtype)
     means, squares = empty((2, n, g.o), dtype)
-    taps = np.zeros(0, dtype) if depthwise is None else depthwise.reshape(-1)
-    arrays = (taps, kernel.reshape(-1), z.reshape(-1), means.reshape(-1), squares.reshape(-1))
+    taps = np.zeros(0, dtype) if depthwise is None else depthwise.ravel()
+    arrays = (taps, kernel.ravel(), z.ravel(), means.ravel(), squares.ravel())
     parts = layout(g, backward=False)
     share_call(
         _forward, (Source.of(x), g, parts, *arrays, n), (parts.end, dtype), chunk_count(n), x_array.size

@@ -27,8 +27,8 @@ def prepare_integer_steps(steps: Sequence[IntegerStep], shape: tuple[int, ...]) 
     def run(x: np.ndarray) -> np.ndarray:
         y = np.empty((len(x), *out), np.int32)
         arguments = (
-            np.ascontiguousarray(x).reshape(-1),
-            y.reshape(-1),
+            x.ravel(),
+            y.ravel(),
             program,
             weights,
             numbers,
