@@ -80,8 +80,8 @@ class Sequential(Composite):
 class Residual(Composite):
     """main(x) + shortcut(x): the main path learns only what to add to its input (He et al. 2016).
 
-    In the backward pass the gradient goes down both paths unchanged and adds up where they parted, so even
-    a very deep stack has a short way home.
+    In the backward pass both paths get the whole gradient, and what they make of it adds up where they
+    parted, so even a very deep stack has a short way home.
 
     Args:
         main: the layers of the main path.

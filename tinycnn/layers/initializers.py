@@ -14,7 +14,7 @@ Seed = int | np.random.Generator | None
 
 
 def he(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
-    """Normal with variance 2 / fan_in, for layers followed by ReLU, which halves the variance.
+    """Normal with variance 2 / fan_in, for layers followed by ReLU, which halves the mean square.
 
     He et al. 2015, "Delving deep into rectifiers", equation 10.
 

@@ -23,7 +23,7 @@ def sgd_step(
     param = param - lr * decay * param - lr * update
 
     where the update is the velocity, or with Nesterov's momentum grad + momentum * velocity: the velocity
-    that a next step with the same gradient would add to this one's. Sutskever et al., "On the importance of
+    that a next step would have if its gradient were the same. Sutskever et al., "On the importance of
     initialization and momentum in deep learning", 2013, in PyTorch's form, where the learning rate stands
     outside the velocity, so that changing it acts at once.
     """
