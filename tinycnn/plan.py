@@ -14,11 +14,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tinycnn.errors import ShapeError, TinyCNNError
+from tinycnn.errors import DTypeError, ShapeError, TinyCNNError
 from tinycnn.kernels import active
 from tinycnn.kernels.deferred import Deferred, Gradient, Input, NormGradient, raw
 from tinycnn.layers import BatchNorm, Concat, Conv2D, MaxPool2D, ReLU, Residual, SeparableConv2D, Sequential
 from tinycnn.layers.base import Layer, behaves_as, is_patched
+from tinycnn.layers.containers import check_sum
 
 #: What a subclass must leave as it is for its parent's rule to hold.
 PASSES = ("forward", "backward", "_forward", "_backward")
@@ -128,6 +129,7 @@ def _residual(layer: Residual, x: Input) -> tuple[Input, Backward]:
     layer._checked_input(raw(x))
     detour, detour_back = (x, None) if layer.shortcut is None else run(layer.shortcut, x)
     main, main_back = run(layer.main, x)
+    check_sum(layer, raw(main), raw(detour))
     if isinstance(main, Deferred):
         y = active().finished(main, detour)
     elif isinstance(detour, Deferred):
@@ -206,6 +208,8 @@ def _gradient(y: Input, dy: np.ndarray) -> Any:
         return dy
     if dy.shape != y.z.shape:
         raise ShapeError(f"backward got a gradient of shape {dy.shape}, the output was {y.z.shape}")
+    if dy.dtype != y.z.dtype:
+        raise DTypeError(f"backward got a gradient of {dy.dtype}, the output was {y.z.dtype}")
     return active().gradient_of(y, dy)
 
 
@@ -257,6 +261,7 @@ def _window_and_last(conv: Any) -> tuple[Any, Any]:
 
 def _convolution_and_norm(conv: Any, norm: BatchNorm, x: Input) -> tuple[Input, Backward]:
     window, last = _window_and_last(conv)
+    last.check_arrays(raw(x).dtype)
     shape = raw(x).shape
     taps = None if window is last else window.params["kernel"]
     kernels = (taps, last.params["kernel"], window.stride, window._pad(shape[1:]))

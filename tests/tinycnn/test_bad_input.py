@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import tinycnn as tc
+from tinycnn import plan
 
 KERNEL = {"kernel_size": 3, "stride": 1, "padding": "valid", "bias": True, "init": "he", "l2": 0.0, "rng": 0}
 DENSE = {"bias": True, "init": "he", "l2": 0.0, "rng": 0}
@@ -432,3 +433,39 @@ def test_a_dense_layer_behind_maps_is_told_what_to_put_between(inputs, layer):
 def test_gradcheck_takes_layers_alone():
     with pytest.raises(tc.ConfigError, match="expected an object of type Layer"):
         tc.gradcheck(lambda x: x, np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("key", ["kernel", "bias", "gamma", "beta", "running_mean", "running_var"])
+def test_an_array_of_another_shape_in_its_place_is_named(backend, key):
+    """Compiled code would read and write beyond it."""
+    layers = [tc.Conv2D(3, 4, 3, bias=key == "bias", rng=0), tc.BatchNorm(4)]
+    model, x = tc.Sequential(layers), np.ones((2, 6, 6, 3), np.float32)
+    layer = next(layer for layer in layers if key in {**layer.params, **layer.state})
+    arrays = layer.params if key in layer.params else layer.state
+    arrays[key] = arrays[key][..., :1, :].copy() if key == "kernel" else arrays[key][:3].copy()
+    ways = (model.forward, model.predict, lambda x: plan.run_model(model, x))
+    for way in (*ways, lambda x: model.forward(x, train=True)):
+        with pytest.raises(tc.ShapeError, match=f"its {key} is .*: expected"):
+            way(x)
+
+
+def test_a_kernel_of_another_dtype_in_a_separable_convolution_is_named(backend):
+    conv = tc.SeparableConv2D(2, 4, 3, bias=False, rng=0)
+    conv.pointwise.params["kernel"] = conv.pointwise.params["kernel"].astype(np.float64)
+    model, x = tc.Sequential([conv, tc.BatchNorm(4)]), np.ones((2, 6, 6, 2), np.float32)
+    for way in (model.forward, model.predict, lambda x: plan.run_model(model, x)):
+        with pytest.raises(tc.DTypeError, match="float64"):
+            way(x)
+
+
+def test_paths_that_do_not_keep_their_promise_cannot_be_added(backend):
+    class Gate(tc.Layer):  # without its `output_shape`
+        def _forward(self, x, train):
+            return x.mean(axis=(1, 2), keepdims=True), None
+
+    x = np.ones((2, 6, 6, 2), np.float32)
+    for shortcut in (None, tc.Sequential([tc.Conv2D(2, 2, 1, bias=False, rng=0), tc.BatchNorm(2)])):
+        model = tc.Sequential([tc.Residual(Gate(), shortcut)])
+        for way in (model.forward, model.predict, lambda x, model=model: plan.run_model(model, x)):
+            with pytest.raises(tc.ShapeError, match=r"main gave \(2, 1, 1, 2\), shortcut \(2, 6, 6, 2\)"):
+                way(x)

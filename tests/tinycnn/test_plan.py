@@ -615,3 +615,48 @@ class Strided(tc.Layer):
 
     def _backward(self, dy, cache):
         return np.repeat(dy, 2, axis=3)[..., ::2], {}
+
+
+def pooled_shortcut():
+    """ResNet-D's: the strided convolution's way back ends the gradient of rows that it has passed over."""
+    main = [tc.Conv2D(8, 8, 1, stride=2, bias=False, rng=2), tc.BatchNorm(8)]
+    shortcut = [tc.AvgPool2D(2), tc.Conv2D(8, 8, 1, bias=False, rng=4), tc.BatchNorm(8)]
+    return tc.Residual(tc.Sequential(main), tc.Sequential(shortcut))
+
+
+def strided_branches():
+    wide = [tc.Conv2D(8, 4, 3, stride=2, padding="same", bias=False, rng=2), tc.BatchNorm(4)]
+    narrow = [tc.Conv2D(8, 4, 1, stride=2, bias=False, rng=3), tc.BatchNorm(4)]
+    return tc.Concat([tc.Sequential(wide), tc.Sequential(narrow)])
+
+
+@pytest.mark.parametrize("module", [pooled_shortcut, strided_branches])
+def test_rows_that_a_stride_passes_over_have_a_gradient(backend, module):
+    rng = np.random.default_rng(0)
+    stem = [tc.Conv2D(3, 8, 3, padding="same", bias=False, rng=1), tc.BatchNorm(8), tc.ReLU()]
+    model = tc.Sequential([*stem, module()])
+    x = rng.standard_normal((3, 28, 28, 3))  # more output rows than a band has
+    twin = model.astype(np.float64)
+    with tc.backend("numpy"):
+        y = twin.forward(x, train=True)
+        dy = rng.standard_normal(y.shape)
+        twin.backward(dy)
+    _, backward = plan.run_model(model, x.astype(np.float32))
+    backward(dy.astype(np.float32))
+    for name, gradient in twin.grads.items():
+        error = np.abs(model.grads[name] - gradient).max()
+        assert error < 1e-4 * np.abs(gradient).max(), name
+
+
+def test_a_gradient_of_another_dtype_is_named(backend):
+    class Wide(tc.Layer):
+        def _forward(self, x, train):
+            return x, None
+
+        def _backward(self, dy, cache):
+            return dy.astype(np.float64), {}
+
+    layers = [tc.Conv2D(1, 4, 3, bias=False, rng=0), tc.BatchNorm(4), tc.ReLU(), Wide()]
+    y, backward = plan.run_model(tc.Sequential(layers), np.ones((2, 6, 6, 1), np.float32))
+    with pytest.raises(tc.DTypeError, match="backward got a gradient of float64, the output was float32"):
+        backward(y)

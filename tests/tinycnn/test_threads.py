@@ -237,3 +237,29 @@ def test_blas_is_limited_from_any_python_thread(backend):
 
     with ThreadPoolExecutor(1) as other:
         assert [within(), other.submit(within).result(), within()] == [{1}] * 3
+
+
+def test_ctrl_c_leaves_neither_the_team_nor_blas_taken(monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    model, x = tc.Sequential([tc.Conv2D(8, 8, 3, rng=0)]), np.ones((8, 32, 32, 8), np.float32)
+    before = tc.get_threads()
+    tc.set_threads(2)
+    try:
+        with tc.backend("numba"):
+            expected, ours = model.predict(x), team._current_team()
+            for name in ("_wake", "is_free"):
+                with monkeypatch.context() as patch:
+                    patch.setattr(ours, name, interrupt)
+                    with pytest.raises(KeyboardInterrupt):
+                        model.predict(x)
+                assert (ours.busy.locked(), ours._held) == (False, None)
+            with monkeypatch.context() as patch:
+                patch.setattr(threads, "_blas_libraries", interrupt)
+                with pytest.raises(KeyboardInterrupt), threads.single_threaded_blas():
+                    pass
+            assert not threads._blas_users
+            np.testing.assert_array_equal(model.predict(x), expected)
+    finally:
+        tc.set_threads(before)

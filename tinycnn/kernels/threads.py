@@ -101,7 +101,7 @@ def _helpers(count: int) -> "ThreadPoolExecutor":
 
 
 _blas_lock = threading.Lock()
-_blas_users = 0
+_blas_users = set[object]()
 _blas_threads: list[tuple[Any, int]] = []  # what to restore: libraries, and their threads before
 
 
@@ -123,19 +123,20 @@ def single_threaded_blas() -> Iterator[None]:
 
     Two thread pools on one another cost far more than either gains.
     """
-    global _blas_users, _blas_threads
-    with _blas_lock:
-        if _blas_users == 0:
-            libraries = _blas_libraries("scipy.linalg" in sys.modules)
-            _blas_threads = [(library, library.get_num_threads()) for library in libraries]
-            _set_blas_threads([(library, 1) for library in libraries])
-        _blas_users += 1
-    try:
+    global _blas_threads
+    user = object()
+    try:  # Ctrl-C may come anywhere, and must not leave a user behind
+        with _blas_lock:
+            if not _blas_users:
+                libraries = _blas_libraries("scipy.linalg" in sys.modules)
+                _blas_threads = [(library, library.get_num_threads()) for library in libraries]
+                _set_blas_threads([(library, 1) for library in libraries])
+            _blas_users.add(user)
         yield
     finally:
         with _blas_lock:
-            _blas_users -= 1
-            if _blas_users == 0:
+            _blas_users.discard(user)
+            if not _blas_users:
                 _set_blas_threads(_blas_threads)
 
 

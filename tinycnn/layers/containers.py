@@ -112,7 +112,9 @@ class Residual(Composite):
         """Return main(x) + shortcut(x) for x (N, ...); see `Layer.forward`."""
         x = self._checked_input(x)
         detour = x if self.shortcut is None else self.shortcut.forward(x, train)
-        return active().add(self.main.forward(x, train), detour)
+        main = self.main.forward(x, train)
+        check_sum(self, main, detour)
+        return active().add(main, detour)
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
         """Return the sum of both paths' gradients of x, of x's shape, for dy of the output's.
@@ -141,6 +143,14 @@ class Residual(Composite):
     def config(self) -> dict[str, Any]:
         """Return the two paths."""
         return {"main": self.main, "shortcut": self.shortcut}
+
+
+def check_sum(layer: Residual, main: np.ndarray, shortcut: np.ndarray) -> None:
+    """Raise a ShapeError unless both outputs have one shape: a layer of one's own may promise another."""
+    if main.shape != shortcut.shape:
+        raise ShapeError(
+            f"{layer!r}: main gave {main.shape}, shortcut {shortcut.shape}: expected what `output_shape` says"
+        )
 
 
 class Concat(Composite):

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from tinycnn.checks import check_flag, is_number, refuse
+from tinycnn.errors import DTypeError, ShapeError
 from tinycnn.kernels import active
 from tinycnn.layers.base import Arrays, Layer
 from tinycnn.layers.initializers import Seed, constant, initial_kernel
@@ -20,10 +21,29 @@ class KernelLayer(Layer):
         check_flag(bias=bias)
         if not (is_number(l2) and l2 >= 0):
             refuse("l2", l2, "a finite number of at least 0")
-        self.l2 = l2
+        self.l2, self._shape = l2, shape
         self.params["kernel"] = initial_kernel(init, rng, shape, *fan)
         if bias:
             self.params["bias"] = constant(0, shape[-1])
+
+    def _checked_input(self, x: np.ndarray) -> np.ndarray:
+        x = super()._checked_input(x)
+        self.check_arrays(x.dtype)
+        return x
+
+    def check_arrays(self, dtype: np.dtype) -> None:
+        """Check that kernel and bias, which anybody may exchange, are still of the shapes that kernels trust.
+
+        Raises:
+            ShapeError: one is not.
+            DTypeError: one is not of the input's dtype.
+        """
+        for name, shape in (("kernel", self._shape), ("bias", self._shape[-1:])):
+            array = self.params.get(name)
+            if array is not None and array.shape != shape:
+                raise ShapeError(f"{self!r}: its {name} is {array.shape}: expected {shape}")
+            if array is not None and array.dtype != dtype:
+                raise DTypeError(f"{self!r}: its {name} is {array.dtype}, the input is {dtype}")
 
     def _grads(self, dkernel: np.ndarray, dy: np.ndarray) -> Arrays:
         """Return the parameters' gradients, given the kernel's without L2, and the output's."""

@@ -45,6 +45,14 @@ class BatchNorm(Layer):
         self.params = {"gamma": constant(1, channels), "beta": constant(0, channels)}
         self.state = {"running_mean": constant(0, channels), "running_var": constant(1, channels)}
 
+    def _checked_input(self, x: np.ndarray) -> np.ndarray:
+        x = super()._checked_input(x)
+        for name in ("gamma", "beta", "running_mean", "running_var"):
+            array = (self.params if name in self.params else self.state)[name]
+            if array.shape != (self.channels,):  # anybody may exchange it
+                raise ShapeError(f"{self!r}: its {name} is {array.shape}: expected ({self.channels},)")
+        return x
+
     def _forward(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Any]:
         if train:
             mean, var = active().batch_norm_statistics(x)

@@ -101,9 +101,10 @@ def _forward_part(x, g, at, taps, kernel, z, means, squares, n, memory, queue, m
 def bring_input(x, g, at, memory, image, seen, stop):
     """Finish those rows of the input that output rows before `stop` see; return how many are done.
 
-    `seen` of them are done already. The last band takes all that are left.
+    `seen` of them are done already. The last band takes all that are left; and a stride passes over rows that
+    the way back asks for all the same.
     """
-    wanted = g.h if stop == g.oh else min(g.h, (stop - 1) * g.sh + g.kh - g.top)
+    wanted = g.h if stop == g.oh else min(g.h, (stop - 1) * g.sh + max(g.kh - g.top, g.sh))
     here = (image * g.h + seen) * g.in_row
     there = at.padded + (g.top + seen) * g.padded_row + g.left * g.c
     rows = wanted - seen

@@ -172,7 +172,8 @@ class _Team:
         self.mailbox = np.zeros(MAILBOX, np.int64)
         self.mailbox[HELPERS] = helpers
         self._held: Any = None  # a call's arguments: they stay if it is interrupted, for helpers inside
-        self._bell = threading.Condition()
+        self._lock = threading.Lock()
+        self._bell = threading.Condition(self._lock)
         self._sleepers = 0
         for member in range(1, helpers + 1):
             threading.Thread(target=self._help, args=(member,), name="tinycnn", daemon=True).start()
@@ -185,9 +186,9 @@ class _Team:
 
     def call(self, kernel: Callable[..., None], arguments: tuple[Any, ...]) -> None:
         """Call a kernel that lets the helpers in, and wait until all of them are out again."""
-        self._held = arguments
-        self._wake()
         try:
+            self._held = arguments
+            self._wake()
             kernel(*arguments)
         finally:
             self.mailbox[OPEN] = 0  # as it is already, unless the kernel failed
@@ -204,7 +205,7 @@ class _Team:
 
     def _wake(self) -> None:
         if self._sleepers:
-            with self._bell:
+            with self._lock:  # itself: Ctrl-C may come within the Python code that a Condition takes it by
                 self._bell.notify_all()
 
     def _help(self, member: int) -> None:
@@ -260,13 +261,11 @@ def _borrowed_team(pieces: int, size: int) -> Iterator[_Team | None]:
     If another Python thread has the team, this one does its work alone: every core is taken anyway.
     """
     team = _current_team() if size >= SHARED_FROM and min(pieces, get_threads()) > 1 else None
-    if team is None or not team.busy.acquire(blocking=False):
+    if team is None or team.busy.locked():
         yield None
         return
-    try:
+    with team.busy:  # Ctrl-C cannot come between this and what gives it back, as behind a call of `acquire`
         yield team if team.is_free() else None
-    finally:
-        team.busy.release()
 
 
 def _share(pieces: int, n: int, work: Work, size: int) -> None:
