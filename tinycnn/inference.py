@@ -111,7 +111,8 @@ def compile_for_inference(model: Layer) -> Prepared:
     Batch norm becomes part of the weights before it, dropout is gone, and with numba the whole network is one
     compiled call. Outputs are those of ``model.forward(x)`` up to rounding, if nothing overflows on the way;
     with numba they do not depend on the number of threads, nor, in networks of up to a million numbers, on an
-    image's company in the batch: larger ones treat batches of 16 and more otherwise. Later training does not change the copy.
+    image's company in the batch: larger ones treat batches of 16 and more otherwise. Later training does not
+    change the copy.
 
     A layer that it has no rule for, such as one of your own or an `AvgPool2D` with padding, has the model run
     layer by layer instead, which may round otherwise in other company.

@@ -224,13 +224,13 @@ def add_gradient_sums(g, g_at, z, z_at, rows, row, period, memory, mean, first, 
         here, there = np.uintp(g_at + i * row), np.uintp(z_at + i * row)
         for c in range(np.uintp(0), step, lanes):
             middle = load(memory, middle_at + c, zero)
-            total, projection = load(memory, to_g + c, zero), load(memory, to_gz + c, zero)
+            total = projection = zero  # of one row: a sum through all rows at once would lose digits
             for k in range(c, end - end % lanes, step):
                 dy = load(g, here + k, zero)
                 total = fma(dy, one, total)
                 projection = fma(dy, fma(middle, minus, load(z, there + k, zero)), projection)
-            store(memory, to_g + c, total)
-            store(memory, to_gz + c, projection)
+            store(memory, to_g + c, fma(total, one, load(memory, to_g + c, zero)))
+            store(memory, to_gz + c, fma(projection, one, load(memory, to_gz + c, zero)))
         for k in range(end - end % lanes, end):
             memory[to_g + k % step] += g[here + k]
             memory[to_gz + k % step] += g[here + k] * (z[there + k] - memory[middle_at + k % step])
