@@ -109,7 +109,11 @@ class Residual(Composite):
         return self._children.get("shortcut")
 
     def forward(self, x: np.ndarray, train: bool = False) -> np.ndarray:
-        """Return main(x) + shortcut(x) for x (N, ...); see `Layer.forward`."""
+        """Return main(x) + shortcut(x) for x (N, ...).
+
+        Raises:
+            ShapeError, DTypeError: see `Layer.forward`; or the paths' outputs are not of one shape.
+        """
         x = self._checked_input(x)
         detour = x if self.shortcut is None else self.shortcut.forward(x, train)
         main = self.main.forward(x, train)
