@@ -249,15 +249,10 @@ class Walk:
         scale = layer.params["gamma"] / np.sqrt(var + array.dtype.type(layer.eps))
         shift = layer.params["beta"] - mean * scale
         step = self._open(x, "window")
-        if step is None:
+        folded = None if step is None else _folded(step, scale, shift)
+        if folded is None:
             return self._step(layer, x, "window", taps=scale[np.newaxis, np.newaxis], bias=shift)
-        weights = "taps" if step.kernel is None else "kernel"
-        with np.errstate(over="ignore", invalid="ignore"):  # then batch norm stays a step of its own
-            scaled = getattr(step, weights) * scale
-            bias = shift if step.bias is None else shift + step.bias * scale
-        if not (all_finite(scaled) and all_finite(bias)):
-            return self._step(layer, x, "window", taps=scale[np.newaxis, np.newaxis], bias=shift)
-        self.steps[-1] = step._replace(bias=bias, **{weights: scaled})
+        self.steps[-1] = folded
         return x
 
     def _relu(self, layer: ReLU, x: _Value) -> _Value:
@@ -289,6 +284,16 @@ class Walk:
     def _dropout(self, layer: Dropout, x: _Value) -> _Value:
         layer._checked_input(x.like)
         return x
+
+
+def _folded(step: Step, scale: np.ndarray, shift: np.ndarray) -> Step | None:
+    """Return a "window" with its results scaled and shifted, by (O,); None if its weights would overflow."""
+    weights = "taps" if step.kernel is None else "kernel"
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = getattr(step, weights) * scale
+        bias = shift if step.bias is None else shift + step.bias * scale
+    finite = all_finite(scaled) and all_finite(bias)
+    return step._replace(bias=bias, **{weights: scaled}) if finite else None
 
 
 _RULES: dict[type[Layer], Callable[[Walk, Any, _Value], _Value]] = {

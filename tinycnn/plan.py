@@ -261,7 +261,8 @@ def _window_and_last(conv: Any) -> tuple[Any, Any]:
 
 def _convolution_and_norm(conv: Any, norm: BatchNorm, x: Input) -> tuple[Input, Backward]:
     window, last = _window_and_last(conv)
-    last.check_arrays(raw(x).dtype)
+    if last is not window:  # whose own are checked with its input
+        last.check_arrays(raw(x).dtype)
     shape = raw(x).shape
     taps = None if window is last else window.params["kernel"]
     kernels = (taps, last.params["kernel"], window.stride, window._pad(shape[1:]))

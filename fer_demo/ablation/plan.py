@@ -101,9 +101,9 @@ def run(
     write()
     trainings = plan.seeds * len(chosen)
     with Display(console, trainings, plan.epochs * len(indices[0])) as display:
-        for variant, trial, belongs_to, files, more in parts:
+        for (variant, trial, belongs_to, files, more), known in zip(parts, kept, strict=True):
             seed, progress = trial.seed, display.watch(f"{variant.says}  seed {trial.seed}")
-            result = run_trial(trial, dataset, indices, belongs_to, files, more, progress)
+            result = known or run_trial(trial, dataset, indices, belongs_to, files, more, progress)
             recall = float(result.metrics.recall[_DISGUST])
             shown = "unknown, no such face is held out" if np.isnan(recall) else f"{recall:.3f}"
             finished[variant.name][seed] = result

@@ -106,9 +106,9 @@ def main(
     if work.photos and not len(work.photos.dataset):
         raise DataError(f"{photos}: no face is left to score; python -m fer_demo.evaluate says why")
     wanted = [name for name in SECTIONS if not sections or name in sections]
-    if "folds" in wanted and cv is not None:
-        read_finished(cv)
     if "folds" in wanted:
+        if cv is not None:
+            read_finished(cv)
         split(dataset, work.protocol)  # refuses data that are too few before there is a run to be resumed
     with own_folder(out):
         results = _begin(work, out / "paper.json", resume)

@@ -187,6 +187,12 @@ class Layer:
         return f"{type(self).__name__}({arguments})"
 
 
+def check_array(layer: Layer, name: str, array: np.ndarray, shape: Shape) -> None:
+    """Raise a ShapeError unless an array, which anybody may exchange, has the shape that kernels trust."""
+    if array.shape != shape:
+        raise ShapeError(f"{layer!r}: its {name} is {array.shape}: expected {shape}")
+
+
 def joined(path: str, name: str) -> str:
     """Return the path of what is called `name` in the layer at `path`, which is "" for the whole model."""
     return f"{path}.{name}" if path else name

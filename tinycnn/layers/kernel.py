@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from tinycnn.checks import check_flag, is_number, refuse
-from tinycnn.errors import DTypeError, ShapeError
+from tinycnn.errors import DTypeError
 from tinycnn.kernels import active
-from tinycnn.layers.base import Arrays, Layer
+from tinycnn.layers.base import Arrays, Layer, check_array
 from tinycnn.layers.initializers import Seed, constant, initial_kernel
 
 
@@ -32,17 +32,17 @@ class KernelLayer(Layer):
         return x
 
     def check_arrays(self, dtype: np.dtype) -> None:
-        """Check that kernel and bias, which anybody may exchange, are still of the shapes that kernels trust.
+        """Check that kernel and bias, which anybody may exchange, are still what kernels trust them to be.
 
         Raises:
             ShapeError: one is not.
             DTypeError: one is not of the input's dtype.
         """
         for name, shape in (("kernel", self._shape), ("bias", self._shape[-1:])):
-            array = self.params.get(name)
-            if array is not None and array.shape != shape:
-                raise ShapeError(f"{self!r}: its {name} is {array.shape}: expected {shape}")
-            if array is not None and array.dtype != dtype:
+            if (array := self.params.get(name)) is None:
+                continue
+            check_array(self, name, array, shape)
+            if array.dtype != dtype:
                 raise DTypeError(f"{self!r}: its {name} is {array.dtype}, the input is {dtype}")
 
     def _grads(self, dkernel: np.ndarray, dy: np.ndarray) -> Arrays:

@@ -7,7 +7,7 @@ import numpy as np
 from tinycnn.checks import check_positive, check_size, is_number, refuse
 from tinycnn.errors import ShapeError
 from tinycnn.kernels import active
-from tinycnn.layers.base import Arrays, Layer, Shape
+from tinycnn.layers.base import Arrays, Layer, Shape, check_array
 from tinycnn.layers.initializers import constant
 
 
@@ -46,11 +46,9 @@ class BatchNorm(Layer):
         self.state = {"running_mean": constant(0, channels), "running_var": constant(1, channels)}
 
     def _checked_input(self, x: np.ndarray) -> np.ndarray:
-        x = super()._checked_input(x)
+        x, arrays = super()._checked_input(x), {**self.params, **self.state}
         for name in ("gamma", "beta", "running_mean", "running_var"):
-            array = (self.params if name in self.params else self.state)[name]
-            if array.shape != (self.channels,):  # anybody may exchange it
-                raise ShapeError(f"{self!r}: its {name} is {array.shape}: expected ({self.channels},)")
+            check_array(self, name, arrays[name], (self.channels,))
         return x
 
     def _forward(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Any]:

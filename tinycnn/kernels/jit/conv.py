@@ -85,7 +85,7 @@ def _forward(x, matrix, bias, y, windows, pixelwise, kh, kw, sh, sw, top, left):
             rows = x[lo:hi].reshape((hi - lo) * pixels, length)
         else:
             rows = windows[: hi - lo].reshape((hi - lo) * pixels, length)
-            _copy_windows(x[lo:hi], rows.ravel(), kh, kw, sh, sw, top, left, oh, ow)
+            _copy_windows(x[lo:hi], rows.reshape(-1), kh, kw, sh, sw, top, left, oh, ow)
         products = y[lo:hi].reshape((hi - lo) * pixels, o)
         np.dot(rows, matrix, products)
         for i in range(products.shape[0]):
@@ -107,11 +107,11 @@ def _backward(dy, x, matrix, dx, dmatrix, windows, pixelwise, kh, kw, sh, sw, to
             np.dot(dy_rows, matrix.T, dx[lo:hi].reshape((hi - lo) * pixels, length))
         else:
             rows = windows[: hi - lo].reshape((hi - lo) * pixels, length)
-            _copy_windows(x[lo:hi], rows.ravel(), kh, kw, sh, sw, top, left, oh, ow)
+            _copy_windows(x[lo:hi], rows.reshape(-1), kh, kw, sh, sw, top, left, oh, ow)
             np.dot(rows.T, dy_rows, share)
             np.dot(dy_rows, matrix.T, rows)  # the windows have served; their gradient takes their place
             dx[lo:hi] = 0
-            _add_windows(rows.ravel(), dx[lo:hi], kh, kw, sh, sw, top, left, oh, ow)
+            _add_windows(rows.reshape(-1), dx[lo:hi], kh, kw, sh, sw, top, left, oh, ow)
         dmatrix += share
 
 
@@ -119,7 +119,7 @@ def _backward(dy, x, matrix, dx, dmatrix, windows, pixelwise, kh, kw, sh, sw, to
 def _copy_windows(x, columns, kh, kw, sh, sw, top, left, oh, ow):
     """Copy each window, one run of pixels for each of its rows; zeros where it hangs over the edge."""
     n, h, w, c = x.shape
-    flat = x.ravel()
+    flat = x.reshape(-1)
     zero = x.dtype.type(0)
     to = np.uintp(0)
     for image in range(n):
@@ -150,7 +150,7 @@ def _copy_windows(x, columns, kh, kw, sh, sw, top, left, oh, ow):
 def _add_windows(columns, dx, kh, kw, sh, sw, top, left, oh, ow):
     """Add each window's gradients to the pixels it was copied from: `_copy_windows` in reverse."""
     n, h, w, c = dx.shape
-    flat = dx.ravel()
+    flat = dx.reshape(-1)
     start = np.uintp(0)
     for image in range(n):
         for i in range(oh):

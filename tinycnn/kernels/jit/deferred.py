@@ -51,7 +51,7 @@ def finished(x: Deferred, other: Input | None = None) -> np.ndarray:
     first = Source.of(x)
     second = first if other is None else Source.of(other)
     every = period(y.shape[3])
-    arguments = (first, second, int(other is not None), y.ravel(), *y.shape, every)
+    arguments = (first, second, int(other is not None), y.reshape(-1), *y.shape, every)
     share_call(_finish, arguments, (4 * every, y.dtype), chunk_count(len(y)), y.size)
     return y
 
@@ -89,7 +89,7 @@ def gradient_of(x: Deferred, dy: np.ndarray) -> Gradient:
     g = empty(dy.shape, dy.dtype) if x.relu else dy
     sums = empty((n, 2, c), dy.dtype)
     every = period(c)
-    flat = (dy.ravel(), g.ravel(), sums.ravel())
+    flat = (dy.ravel(), g.ravel(), sums.reshape(-1))
     arguments = (Source.of(x), int(x.relu), *flat, n, h, w, c, every)
     share_call(_gradient, arguments, (h * w * c + 5 * every, dy.dtype), chunk_count(n), dy.size)
     return Gradient(g, *over_images(sums))
@@ -146,7 +146,7 @@ def deferred_max_pool2d(x: Deferred, window: Pair, stride: Pair, pad: Pad) -> tu
     z = empty((n, *out, c), x.z.dtype)
     winner = empty(z.shape, np.dtype(np.uint8))
     geometry = (h, w, c, *out, *window, *stride, pad[0][0], pad[1][0])
-    arguments = (x.z.ravel(), x.scale, x.shift, z.ravel(), winner.ravel(), geometry, n)
+    arguments = (x.z.reshape(-1), x.scale, x.shift, z.reshape(-1), winner.reshape(-1), geometry, n)
     share_call(_max_pool, arguments, (0, z.dtype), chunk_count(n), x.z.size)
     return x._replace(z=z), Pooled(winner, window, stride, pad)
 

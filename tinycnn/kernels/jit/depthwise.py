@@ -65,7 +65,7 @@ def _columns_inside(kw, width, out_width, stride, left):
 def _forward(x, taps, y, kh, kw, sh, sw, top, left):
     n, h, w, c = x.shape
     _, oh, ow, _ = y.shape
-    x_flat, y_flat, taps_flat = x.ravel(), y.ravel(), taps.ravel()
+    x_flat, y_flat, taps_flat = x.reshape(-1), y.reshape(-1), taps.reshape(-1)
     for image in range(n):
         for i in range(oh):
             for tap in range(kh * kw):
@@ -86,8 +86,8 @@ def _forward(x, taps, y, kh, kw, sh, sw, top, left):
 def _backward(dy, x, taps, dx, dtaps, kh, kw, sh, sw, top, left):
     n, h, w, c = x.shape
     _, oh, ow, _ = dy.shape
-    x_flat, dx_flat, dy_flat = x.ravel(), dx.ravel(), dy.ravel()
-    taps_flat, dtaps_flat = taps.ravel(), dtaps.ravel()
+    x_flat, dx_flat, dy_flat = x.reshape(-1), dx.reshape(-1), dy.reshape(-1)
+    taps_flat, dtaps_flat = taps.reshape(-1), dtaps.reshape(-1)
     for image in range(n):
         for i in range(oh):
             for tap in range(kh * kw):

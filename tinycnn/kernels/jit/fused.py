@@ -38,7 +38,7 @@ def conv_moments(
     z = empty((n, g.oh, g.ow, g.o), dtype)
     means, squares = empty((2, n, g.o), dtype)
     taps = np.zeros(0, dtype) if depthwise is None else depthwise.ravel()
-    arrays = (taps, kernel.ravel(), z.ravel(), means.ravel(), squares.ravel())
+    arrays = (taps, kernel.ravel(), z.reshape(-1), means.reshape(-1), squares.reshape(-1))
     parts = layout(g, backward=False)
     share_call(
         _forward, (Source.of(x), g, parts, *arrays, n), (parts.end, dtype), chunk_count(n), x_array.size

@@ -44,7 +44,7 @@ def conv_moments_backward(
     turned = kernel[::-1, ::-1].transpose(0, 1, 3, 2).ravel()
     sums_of_chunks = empty((chunk_count(n), taps.size + kernel.size), dtype)
     arrays = (taps, turned_taps, turned, none if extra is None else extra.ravel())
-    results = (dx.ravel(), sums.ravel(), sums_of_chunks)
+    results = (dx.reshape(-1), sums.reshape(-1), sums_of_chunks)
     wanted = NOTHING if not need_dx else FINISHED if partial else DEFERRED
     parts = layout(g, backward=True)
     arguments = (Source.of(x), Incoming.of(dz), g, parts, *arrays, *results, n, wanted)
@@ -75,13 +75,13 @@ class Incoming(NamedTuple):
     def of(cls, dz: NormGradient) -> "Incoming":
         """Unpack dz."""
         g, pooled = dz.gradient.g, dz.gradient.pooled
-        arrays = g.ravel(), dz.z.ravel(), dz.gain, dz.slope, dz.offset
+        arrays = g.ravel(), dz.z.reshape(-1), dz.gain, dz.slope, dz.offset
         if pooled is None:
             return cls(*arrays, _NOBODY, _NOWHERE, 0, 0, 0, 0, 0, 0)
         places = _places(pooled.window, *dz.z.shape[2:])
         (top, _), (left, _) = pooled.pad
         _, ph, pw, _ = g.shape
-        return cls(*arrays, pooled.winner.ravel(), places, ph, pw, *pooled.stride, top, left)
+        return cls(*arrays, pooled.winner.reshape(-1), places, ph, pw, *pooled.stride, top, left)
 
 
 _NOBODY, _NOWHERE = np.zeros(0, np.uint8), np.zeros(0, np.int64)
@@ -90,7 +90,7 @@ _NOBODY, _NOWHERE = np.zeros(0, np.uint8), np.zeros(0, np.int64)
 @cache
 def _places(window: Pair, width: int, channels: int) -> np.ndarray:
     rows, columns = np.indices(window)
-    return (rows * width + columns).ravel() * channels
+    return (rows * width + columns).reshape(-1) * channels
 
 
 #: What is asked of the input's gradient: nothing, that of the finished input, or that of the deferred one.

@@ -53,7 +53,7 @@ def prepare_steps(
             common = scratch(length, dtype, "inference")
         else:
             chunks, common, each = -(-n // block), np.empty(0, dtype), length + each
-        arguments = (x.ravel(), y.ravel(), p, weights(), common, n, length, size)
+        arguments = (x.reshape(-1), y.reshape(-1), p, weights(), common, n, length, size)
         share_call(_run, arguments, (each, dtype), chunks, n * size)
         return y
 

@@ -24,7 +24,7 @@ def sgd_step(
     """Change `velocity` and `param`, see `tinycnn.kernels.reference.optim.sgd_step`."""
     kernel = _nesterov if nesterov else _sgd
     scalars = _scalars(param.dtype, lr, momentum, 1 - lr * decay)
-    kernel(param.ravel(), grad.ravel(), velocity.ravel(), *scalars)
+    kernel(param.reshape(-1), grad.reshape(-1), velocity.reshape(-1), *scalars)
 
 
 def adam_step(
@@ -41,7 +41,7 @@ def adam_step(
 ) -> None:
     """Change `m`, `v` and `param`, see `tinycnn.kernels.reference.optim.adam_step`."""
     scalars = _adam_scalars(param.dtype, lr, beta1, beta2, eps, decay, step)
-    _adam(param.ravel(), grad.ravel(), m.ravel(), v.ravel(), *scalars)
+    _adam(param.reshape(-1), grad.reshape(-1), m.reshape(-1), v.reshape(-1), *scalars)
 
 
 @lru_cache(maxsize=4)  # the same for all parameters of a step

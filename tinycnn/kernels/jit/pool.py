@@ -69,7 +69,7 @@ def _inside_count(x: np.ndarray, window: Pair, stride: Pair, pad: Pad) -> np.nda
 def _max_forward(x, y, winner, kh, kw, sh, sw, top, left):
     n, h, w, c = x.shape
     _, oh, ow, _ = y.shape
-    x_flat, y_flat, winner_flat = x.ravel(), y.ravel(), winner.ravel()
+    x_flat, y_flat, winner_flat = x.reshape(-1), y.reshape(-1), winner.reshape(-1)
     for image in range(n):
         for i in range(oh):
             for j in range(ow):

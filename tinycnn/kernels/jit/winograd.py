@@ -182,7 +182,7 @@ def _combine(matrix, row, source, source_at, step, out, out_at, length):
 def _sandwich_channels(tile, matrix, out, start, stop):
     q, p = matrix.shape
     channels, width = tile.shape[2], 1024  # so many at a time stay in cache
-    half, source, target = np.empty(p * width, tile.dtype), tile.ravel(), out.ravel()
+    half, source, target = np.empty(p * width, tile.dtype), tile.reshape(-1), out.reshape(-1)
     for lo in range(start, stop, width):
         length = min(width, stop - lo)
         for a in range(q):
@@ -201,7 +201,7 @@ def _sandwich_channels(tile, matrix, out, start, stop):
 def _spread(x, matrix, high, wide, top, left, out, start, stop):
     _, h, w, channels = x.shape
     q, p = matrix.shape
-    tiles, length, source, target = out.shape[1], wide * channels, x.ravel(), out.ravel()
+    tiles, length, source, target = out.shape[1], wide * channels, x.reshape(-1), out.reshape(-1)
     row_of_tiles, half = np.empty(p * p * length, x.dtype), np.empty(p * length, x.dtype)
     for image in range(start, stop):
         for i in range(high):
@@ -231,7 +231,7 @@ def _collect(products, matrix, bias, y, start, stop):
     _, oh, ow, channels = y.shape
     q, p = matrix.shape
     high, wide, tiles = -(-oh // TILE), -(-ow // TILE), products.shape[1]
-    length, source, target = wide * channels, products.ravel(), y.ravel()
+    length, source, target = wide * channels, products.reshape(-1), y.reshape(-1)
     half, pixels = np.empty(p * length, y.dtype), np.empty(length, y.dtype)
     for image in range(start, stop):
         for i in range(high):
