@@ -119,8 +119,10 @@ def _command(number: int, row: Row) -> str:
 
 
 def _recipe(row: Row) -> str:
-    teacher = row.get("teacher")
+    teacher = row.get("teacher") or {}
     more = f", teacher {teacher['share']:g}" if teacher else ""
+    if teacher.get("temperature", 1) != 1:  # older results do not say it: it was 1 always
+        more += f" at temperature {teacher['temperature']:g}"
     return f"{row['recipe']}, rate {row['learning_rate']:.3g}{more}{', extra faces' if row['extra'] else ''}"
 
 

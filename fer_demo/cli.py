@@ -92,6 +92,10 @@ Extra = Annotated[
 ]
 KeepCopiesTogether = Annotated[bool, typer.Option("--keep-copies-together", help="Of a face, in one part.")]
 TeacherShare = Annotated[float, typer.Option(min=0, max=1, metavar="S", help="Its share of a target.")]
+TeacherTemperature = Annotated[
+    float,
+    typer.Option(min=0.01, max=100, metavar="T", help="Evens it out; default 1.", show_default=False),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with --out.")]
 CheckpointEvery = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Between checkpoints.")]
 Weights = Annotated[str, typer.Option(metavar="NAME|FILE", help="mini_xception, compact, or a file.")]

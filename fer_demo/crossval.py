@@ -50,9 +50,9 @@ class Protocol:
             OSError: it cannot be read.
         """
         described = {name: value for name, value in vars(self).items() if name != "teachings"}
-        digests = [digest for teaching in self.teachings for digest in teaching.describe()["sha256"]]
-        taught = {"sha256": digests, "share": self.teachings[0].share} if digests else None
-        return {**described, "teacher": taught}
+        taught = [teaching.describe() for teaching in self.teachings]
+        digests = {"sha256": [digest for one in taught for digest in one["sha256"]]}
+        return {**described, "teacher": taught[0] | digests if taught else None}
 
 
 def split(dataset: Dataset, protocol: Protocol) -> list[tuple[np.ndarray, np.ndarray]]:

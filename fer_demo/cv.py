@@ -67,6 +67,7 @@ def main(
         list[Path] | None, typer.Option(metavar="PATH", help="Folder of an earlier cv.")
     ] = None,
     teacher_share: cli.TeacherShare = 0.5,
+    teacher_temperature: cli.TeacherTemperature = 1.0,
     backend: cli.BackendOption = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("cv-results"),
     resume: cli.Resume = False,
@@ -76,7 +77,7 @@ def main(
 ) -> None:
     """Train and compare mini-Xception and AlexNet by k-fold cross-validation.
 
-    Without --data the faces are synthetic: drawn by this program, so that everything runs with no download.
+    Without --data the faces are synthetic, drawn by this program: no download.
     """
     console, workers = Console(), Workers(jobs, scheduler)
     cli.check_outputs({"--out": out}, [source, *(extra or ()), *(teacher or ())])
@@ -90,7 +91,7 @@ def main(
         "seed": seed,
         "keep_copies_together": keep_copies_together,
     }
-    teachings = fold_teachings(teacher or (), split_by, teacher_share)
+    teachings = fold_teachings(teacher or (), split_by, teacher_share, teacher_temperature)
     protocol = Protocol(folds, epochs, seed, batch_size, str(recipe), keep_copies_together, teachings)
     names = {ModelChoice.paper: list(PAPERS), ModelChoice.all: list(MODELS)}.get(model, [str(model)])
     split(dataset, protocol)  # refuses data that are too few before there is a run to be resumed

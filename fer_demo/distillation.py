@@ -102,7 +102,9 @@ class Teaching:
         return targets
 
 
-def fold_teachings(folders: Iterable[Path], split: Mapping[str, Any], share: float) -> tuple[Teaching, ...]:
+def fold_teachings(
+    folders: Iterable[Path], split: Mapping[str, Any], share: float, temperature: float
+) -> tuple[Teaching, ...]:
     """Return who teaches in each fold: what an earlier cross-validation trained in the same one.
 
     Such a network has never seen the faces that its student will be scored on.
@@ -111,13 +113,14 @@ def fold_teachings(folders: Iterable[Path], split: Mapping[str, Any], share: flo
         folders: results of `python -m fer_demo.cv`, of all models in them; of several, the mean counts.
         split: what decides who is in which fold: data (SHA-256), folds, seed, keep_copies_together.
         share: of each target that is the teachers', see `Teaching`.
+        temperature: see `Teaching`.
 
     Returns:
         one for each fold; none if there are no folders.
 
     Raises:
         ConfigError: there is no such folder, a cross-validation is not finished, lacks a network or was split
-            otherwise, or share is out of range.
+            otherwise, or share or temperature are out of range.
         DataError: there are no results in a folder.
         FileFormatError, OSError: a file of them cannot be read.
     """
@@ -130,7 +133,7 @@ def fold_teachings(folders: Iterable[Path], split: Mapping[str, Any], share: flo
                 path = FoldFiles(folder / "folds", name, fold).model
                 _check_split(path, {**split, "fold": fold})
                 weights.append(str(path))
-    return tuple(Teaching(tuple(weights), share) for weights in teachers if weights)
+    return tuple(Teaching(tuple(weights), share, temperature) for weights in teachers if weights)
 
 
 def _check_split(path: Path, now: Mapping[str, Any]) -> None:

@@ -53,9 +53,7 @@ def main(
         list[str] | None, typer.Option(metavar="FILE", help="Weights to learn from too; may be repeated.")
     ] = None,
     teacher_share: cli.TeacherShare = 0.5,
-    teacher_temperature: Annotated[
-        float, typer.Option(min=0.01, max=100, metavar="T", help="Evens its probabilities out.")
-    ] = 1.0,
+    teacher_temperature: cli.TeacherTemperature = 1.0,
     backend: cli.BackendOption = None,
     out: Annotated[Path, typer.Option(dir_okay=False, help="File of the model.")] = Path(
         "weights.safetensors"

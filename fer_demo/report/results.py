@@ -4,9 +4,10 @@ Scores lie between 0 and 1, durations are in seconds, and None stands for what i
 {"mean", "std", "folds": [one per fold]}, as `fer_demo.metrics.over_folds` makes it::
 
     protocol     folds, epochs, seed, batch_size, recipe, keep_copies_together, faces_moved (into the folds
-                 of their copies), teacher: {sha256: [one per file], share} (None where nobody taught),
-                 learning_rate (one per model), details (of the recipe), normalisation, backend, threads (of
-                 one training; None on a cluster), workers (trainings at once, or the address of a cluster)
+                 of their copies), teacher: {sha256: [one per file], share, temperature} (None where nobody
+                 taught), learning_rate (one per model), details (of the recipe), normalisation, backend,
+                 threads (of one training; None on a cluster), workers (trainings at once, or the address of a
+                 cluster)
     data         name, sha256, images, synthetic, class_counts: {emotion: count}
     extra        the same of the faces that were only trained on, None where there were none
     environment  python, numpy, numba, tinycnn, opencv, platform, cpu, cores, commit

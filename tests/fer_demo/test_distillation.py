@@ -155,17 +155,18 @@ def test_each_fold_learns_from_its_own(cross_validate, monkeypatch):
         Teaching, "targets", lambda self, x, labels: (seen.append(self), targets(self, x, labels))[1]
     )
     assert cross_validate("teachers") == (0, "")
-    assert cross_validate("taught", "--teacher", "teachers", "--teacher-share", "0.9") == (0, "")
+    taught_by = ["--teacher", "teachers", "--teacher-share", "0.9", "--teacher-temperature", "2"]
+    assert cross_validate("taught", *taught_by) == (0, "")
     paths = [f"teachers/folds/mini_xception-{fold}.safetensors" for fold in (1, 2)]
-    assert seen == [Teaching((path,), 0.9) for path in paths]
+    assert seen == [Teaching((path,), 0.9, 2) for path in paths]
     told = read_results(Path("taught/results.json"))["protocol"]["teacher"]
     described = [teaching.describe() for teaching in seen]
     assert told["sha256"] == [fold["sha256"][0] for fold in described]
-    assert told["share"] == 0.9
+    assert (told["share"], told["temperature"]) == (0.9, 2)
     for fold, expected in enumerate(described, 1):
         name = f"folds/mini_xception-{fold}.safetensors"
         taught, alone = (tc.load_info(Path(folder, name)) for folder in ("taught", "teachers"))
-        assert taught["training"]["teacher"] == {"sha256": expected["sha256"], "share": 0.9}
+        assert taught["training"]["teacher"] == expected
         assert alone["training"]["teacher"] is None
         assert taught["history"]["loss"] != alone["history"]["loss"]
 
