@@ -12,10 +12,10 @@ import tinycnn as tc
 from fer_demo.crossval import Protocol, kept_fold, split
 from fer_demo.data import Dataset
 from fer_demo.errors import WorkerError
-from fer_demo.fold_files import FoldFiles
 from fer_demo.jobs import Finished, train
 from fer_demo.report import environment
-from fer_demo.trial import FoldResult
+from fer_demo.trial import TrialResult
+from fer_demo.trial_files import TrialFiles
 
 try:
     from distributed import Client, KilledWorker, get_worker
@@ -36,7 +36,7 @@ NEVER = 1e9
 def train_on_cluster(
     dataset: Dataset,
     protocol: Protocol,
-    todo: Sequence[FoldFiles],
+    todo: Sequence[TrialFiles],
     scheduler: str,
     extra: Dataset | None = None,
 ) -> Finished:
@@ -47,7 +47,7 @@ def train_on_cluster(
     """
     folds, left = split(dataset, protocol), []
     for files in todo:
-        kept = kept_fold(dataset, folds[files.fold], protocol, files, extra)
+        kept = kept_fold(dataset, folds[files.number], protocol, files, extra)
         if kept is None:
             left.append(files)
         else:
@@ -62,7 +62,9 @@ def train_on_cluster(
                 backend=backend, return_as="generator_unordered", batch_size=1, pre_dispatch="all"
             )
             for files, result, contents in parallel(
-                delayed(_train_far_away)(dataset, files, protocol, _teachers(protocol, files.fold), *settings)
+                delayed(_train_far_away)(
+                    dataset, files, protocol, _teachers(protocol, files.number), *settings
+                )
                 for files in left
             ):
                 files.adopt(*contents)
@@ -108,13 +110,13 @@ class _Backend(DaskDistributedBackend):
 
 def _train_far_away(
     dataset: Dataset,
-    files: FoldFiles,
+    files: TrialFiles,
     protocol: Protocol,
     teachers: list[bytes],
     extra: Dataset | None,
     backend: str,
     versions: dict[str, Any],
-) -> tuple[FoldFiles, FoldResult, tuple[bytes, bytes]]:
+) -> tuple[TrialFiles, TrialResult, tuple[bytes, bytes]]:
     """Train in a worker of the cluster, and return what it would have written where the run was started.
 
     A worker takes as many folds at once as it has threads, so each has one: TINYCNN_THREADS says otherwise.
@@ -132,7 +134,7 @@ def _train_far_away(
     wanted = _While(lambda: key in tasks and tasks[key].state == "executing")
     with TemporaryDirectory(dir=worker.local_directory) as folder:
         own = replace(files, folder=Path(folder), every=NEVER)
-        protocol = _taught_from(protocol, files.fold, own.folder, teachers)
+        protocol = _taught_from(protocol, files.number, own.folder, teachers)
         return files, train(dataset, protocol, own, wanted, extra), own.contents()
 
 

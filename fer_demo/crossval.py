@@ -11,11 +11,11 @@ from fer_demo.data import Dataset
 from fer_demo.data.duplicates import keep_together
 from fer_demo.distillation import Teaching
 from fer_demo.errors import DataError
-from fer_demo.fold_files import FoldFiles
 from fer_demo.metrics import over_folds, summarise_folds
 from fer_demo.models import FACE, MODELS
 from fer_demo.recipes import RECIPES
-from fer_demo.trial import FoldResult, Trial, kept_trial, run_trial
+from fer_demo.trial import Trial, TrialResult, kept_trial, run_trial
+from fer_demo.trial_files import TrialFiles
 from tinycnn.summary import rows
 
 
@@ -110,9 +110,9 @@ def run_fold(
     indices: tuple[np.ndarray, np.ndarray],
     protocol: Protocol,
     progress: tc.Progress | bool = False,
-    files: FoldFiles | None = None,
+    files: TrialFiles | None = None,
     extra: Dataset | None = None,
-) -> FoldResult:
+) -> TrialResult:
     """Train the model called `name` from scratch on one fold's training part, and score it.
 
     Args:
@@ -145,14 +145,14 @@ def kept_fold(
     dataset: Dataset,
     indices: tuple[np.ndarray, np.ndarray],
     protocol: Protocol,
-    files: FoldFiles,
+    files: TrialFiles,
     extra: Dataset | None = None,
-) -> FoldResult | None:
+) -> TrialResult | None:
     """Return what `run_fold` has kept of a fold, None if it must be trained.
 
-    Warns and raises as `FoldFiles.read` does.
+    Warns and raises as `TrialFiles.read` does.
     """
-    return kept_trial(dataset, indices, files, _identity(dataset, files.name, files.fold, protocol, extra))
+    return kept_trial(dataset, indices, files, _identity(dataset, files.name, files.number, protocol, extra))
 
 
 def _identity(
@@ -169,7 +169,7 @@ def _identity(
     }
 
 
-def summarise(name: str, results: list[FoldResult]) -> dict[str, Any]:
+def summarise(name: str, results: list[TrialResult]) -> dict[str, Any]:
     """Return a model's entry of results.json, given the results of its folds."""
     model = MODELS[name]()
     seconds = sum(result.seconds for result in results)

@@ -14,12 +14,12 @@ from fer_demo.crossval import Protocol, moved, split
 from fer_demo.data.extra import load_extra
 from fer_demo.display import Display
 from fer_demo.distillation import fold_teachings
-from fer_demo.fold_files import FoldFiles, own_folder
 from fer_demo.jobs import Workers, train_folds
 from fer_demo.models import MODELS, PAPERS
 from fer_demo.recipes import RECIPES
 from fer_demo.record import Record
 from fer_demo.training import default_batch_size
+from fer_demo.trial_files import TrialFiles, own_folder
 
 
 class ModelChoice(StrEnum):
@@ -136,7 +136,7 @@ def train(
     if protocol.keep_copies_together:
         console.print(f"{moved(dataset, protocol):,} faces moved into the folds of their copies")
     todo = [
-        FoldFiles(record.folds, name, fold, checkpoint_every) for name in names for fold in range(len(folds))
+        TrialFiles(record.folds, name, fold, checkpoint_every) for name in names for fold in range(len(folds))
     ]
     more = 0 if extra is None else len(extra)
     images = protocol.epochs * (len(dataset) * (len(folds) - 1) // len(folds) + more)
@@ -145,7 +145,7 @@ def train(
         closing(train_folds(dataset, protocol, todo, workers, display, extra)) as finished,
     ):
         for files, result in finished:
-            record.add(files.name, files.fold, folds[files.fold], result)
+            record.add(files.name, files.number, folds[files.number], result)
             left_out = (
                 f"  {result.left_out} of {more} extra faces are copies of held-out ones" if more else ""
             )

@@ -16,9 +16,9 @@ import tinycnn as tc
 from fer_demo.calibration import TEMPERATURES, temper
 from fer_demo.classifier import EmotionClassifier, existing_weights, weights_path
 from fer_demo.data import Dataset
-from fer_demo.fold_files import FoldFiles
 from fer_demo.report.results import read_finished
 from fer_demo.training import options_of, was_trained_on
+from fer_demo.trial_files import TrialFiles
 from tinycnn.checks import is_number, refuse
 
 
@@ -130,7 +130,7 @@ def fold_teachings(
             refuse("teacher", str(folder), "the folder of an earlier cross-validation's results")
         for name in read_finished(folder)["models"]:
             for fold, weights in enumerate(teachers):
-                path = FoldFiles(folder / "folds", name, fold).model
+                path = TrialFiles(folder / "folds", name, fold).model
                 _check_split(path, {**split, "fold": fold})
                 weights.append(str(path))
     return tuple(Teaching(tuple(weights), share, temperature) for weights in teachers if weights)

@@ -17,14 +17,14 @@ from fer_demo.crossval import Protocol, run_fold, split
 from fer_demo.data import Dataset
 from fer_demo.display import Display
 from fer_demo.errors import WorkerError, WorkerWarning
-from fer_demo.fold_files import FoldFiles
-from fer_demo.trial import FoldResult
+from fer_demo.trial import TrialResult
+from fer_demo.trial_files import TrialFiles
 
 #: How many times the processes are started. A fold that needs too much memory kills them each time.
 STARTS = 4
 
 #: Folds as they are finished, in any order.
-Finished = Generator[tuple[FoldFiles, FoldResult], None, None]
+Finished = Generator[tuple[TrialFiles, TrialResult], None, None]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Workers:
 def train_folds(
     dataset: Dataset,
     protocol: Protocol,
-    todo: Sequence[FoldFiles],
+    todo: Sequence[TrialFiles],
     workers: Workers,
     display: Display,
     extra: Dataset | None = None,
@@ -98,17 +98,17 @@ def train_folds(
 
 
 def train(
-    dataset: Dataset, protocol: Protocol, files: FoldFiles, progress: tc.Progress, extra: Dataset | None
-) -> FoldResult:
+    dataset: Dataset, protocol: Protocol, files: TrialFiles, progress: tc.Progress, extra: Dataset | None
+) -> TrialResult:
     """Train the fold that the files are for."""
-    indices = split(dataset, protocol)[files.fold]
-    return run_fold(dataset, files.name, files.fold, indices, protocol, progress, files, extra)
+    indices = split(dataset, protocol)[files.number]
+    return run_fold(dataset, files.name, files.number, indices, protocol, progress, files, extra)
 
 
 def _train_in_processes(
     dataset: Dataset,
     protocol: Protocol,
-    todo: Sequence[FoldFiles],
+    todo: Sequence[TrialFiles],
     jobs: int,
     threads: int,
     extra: Dataset | None,
@@ -150,11 +150,11 @@ def _train_in_processes(
 def _train_in_process(
     dataset: Dataset,
     protocol: Protocol,
-    files: FoldFiles,
+    files: TrialFiles,
     backend: str,
     threads: int,
     extra: Dataset | None,
-) -> tuple[FoldFiles, FoldResult]:
+) -> tuple[TrialFiles, TrialResult]:
     """Train in a process of its own, which writes the files and checkpoints itself."""
     from fer_demo.cli import show_warning
 

@@ -11,10 +11,10 @@ from fer_demo import report
 from fer_demo.crossval import summarise
 from fer_demo.data import EMOTIONS, Dataset
 from fer_demo.errors import DataError
-from fer_demo.fold_files import remove_folds
 from fer_demo.models import MODELS
 from fer_demo.training import describe_data
-from fer_demo.trial import FoldResult
+from fer_demo.trial import TrialResult
+from fer_demo.trial_files import remove_trials
 from tinycnn.sealed import check_belongs
 
 
@@ -43,7 +43,7 @@ class Record:
     ) -> None:
         self._out, self._path, self._dataset = out, out / "results.json", dataset
         self.folds = out / "folds"
-        self._finished: dict[str, dict[int, FoldResult]] = {name: {} for name in names}
+        self._finished: dict[str, dict[int, TrialResult]] = {name: {} for name in names}
         unknown = np.full((len(dataset), len(EMOTIONS)), np.nan, np.float32)
         self._probabilities = {name: unknown.copy() for name in names}
         self._began, self._seconds_before = time.perf_counter(), 0.0
@@ -82,11 +82,11 @@ class Record:
         if not resume:
             if earlier:
                 refuse_finished(self._out, earlier)
-            remove_folds(self.folds, MODELS)
+            remove_trials(self.folds, MODELS)
         self._write()
         return False
 
-    def add(self, name: str, fold: int, indices: tuple[np.ndarray, np.ndarray], result: FoldResult) -> None:
+    def add(self, name: str, fold: int, indices: tuple[np.ndarray, np.ndarray], result: TrialResult) -> None:
         """Enter a finished fold, its number from 0 and its indices, of the model called `name`."""
         self._finished[name][fold] = result
         self._probabilities[name][indices[1]] = result.probabilities

@@ -9,10 +9,10 @@ import tinycnn as tc
 from fer_demo.data import Dataset
 from fer_demo.data.extra import with_extra
 from fer_demo.distillation import Teaching
-from fer_demo.fold_files import FoldFiles
 from fer_demo.metrics import FoldMetrics, fold_metrics
 from fer_demo.recipes import Recipe
 from fer_demo.training import save_model, train_model
+from fer_demo.trial_files import TrialFiles
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class FoldResult:
+class TrialResult:
     """One trained model and its scores.
 
     Attributes:
@@ -69,11 +69,11 @@ def run_trial(
     dataset: Dataset,
     indices: tuple[np.ndarray, np.ndarray],
     belongs_to: dict[str, Any],
-    files: FoldFiles | None = None,
+    files: TrialFiles | None = None,
     extra: Dataset | None = None,
     progress: tc.Progress | bool = False,
     teaching: Teaching | None = None,
-) -> FoldResult:
+) -> TrialResult:
     """Train a model from scratch, and score it.
 
     Nothing is chosen on the held-out faces: the normalisation is fitted on those trained on, and the weights
@@ -132,11 +132,11 @@ def run_trial(
 
 
 def kept_trial(
-    dataset: Dataset, indices: tuple[np.ndarray, np.ndarray], files: FoldFiles, belongs_to: dict[str, Any]
-) -> FoldResult | None:
+    dataset: Dataset, indices: tuple[np.ndarray, np.ndarray], files: TrialFiles, belongs_to: dict[str, Any]
+) -> TrialResult | None:
     """Return what `run_trial` has kept, None if it must be trained.
 
-    Warns and raises as `FoldFiles.read` does.
+    Warns and raises as `TrialFiles.read` does.
     """
     kept = files.read(belongs_to)
     if kept is None:
@@ -146,8 +146,8 @@ def kept_trial(
     return _result(metrics, probabilities, info)
 
 
-def _result(metrics: FoldMetrics, probabilities: np.ndarray, info: dict[str, Any]) -> FoldResult:
-    return FoldResult(
+def _result(metrics: FoldMetrics, probabilities: np.ndarray, info: dict[str, Any]) -> TrialResult:
+    return TrialResult(
         metrics,
         probabilities,
         info["train_accuracy"],

@@ -12,11 +12,11 @@ from fer_demo import cli, data, report
 from fer_demo.ablation.plan import Plan, run
 from fer_demo.ablation.variants import CHANGES
 from fer_demo.data.extra import load_extra
-from fer_demo.fold_files import own_folder
 from fer_demo.recipes import RECIPES
 from fer_demo.record import take_over
 from fer_demo.report.ablation import KIND, print_ablation
 from fer_demo.training import default_batch_size, part_to_score
+from fer_demo.trial_files import own_folder
 
 EXAMPLES = """
 Examples:

@@ -13,11 +13,11 @@ from fer_demo import report
 from fer_demo.ablation.variants import BASELINE, Variant, variants
 from fer_demo.data import EMOTIONS, Dataset
 from fer_demo.display import Display
-from fer_demo.fold_files import FoldFiles
 from fer_demo.metrics import over_seeds
 from fer_demo.recipes import Recipe
 from fer_demo.training import describe_data, hold_out_some
-from fer_demo.trial import FoldResult, Trial, kept_trial, run_trial
+from fer_demo.trial import Trial, TrialResult, kept_trial, run_trial
+from fer_demo.trial_files import TrialFiles
 
 #: How many faces of disgust are shown: the first ones that are held out, whatever their probabilities.
 FACES = 3
@@ -25,7 +25,7 @@ _DISGUST = EMOTIONS.index("disgust")
 
 
 #: The results of each variant by its name, by seed.
-Finished = dict[str, dict[int, FoldResult]]
+Finished = dict[str, dict[int, TrialResult]]
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _trainings(
     folder: Path,
     extra: Dataset | None,
     checkpoint_every: float,
-) -> Iterator[tuple[Variant, Trial, dict[str, Any], FoldFiles, Dataset | None]]:
+) -> Iterator[tuple[Variant, Trial, dict[str, Any], TrialFiles, Dataset | None]]:
     """Give every training, seed after seed, so that a run cut short has whole comparisons."""
     for seed in range(plan.seeds):
         for variant in chosen:
@@ -137,7 +137,7 @@ def _trainings(
                 "extra": more and more.sha256,
                 "backend": tc.backend_name(),
             }
-            files = FoldFiles(folder, f"{plan.model}-{variant.name}", seed, checkpoint_every)
+            files = TrialFiles(folder, f"{plan.model}-{variant.name}", seed, checkpoint_every)
             yield variant, trial, belongs_to, files, more
 
 
@@ -182,7 +182,7 @@ def summarise(
     return {"variants": entries, "faces": faces}
 
 
-def _scores(found: dict[int, FoldResult]) -> dict[str, dict[int, float]]:
+def _scores(found: dict[int, TrialResult]) -> dict[str, dict[int, float]]:
     """Each score by seed."""
     return {
         "accuracy": {seed: result.metrics.accuracy for seed, result in found.items()},

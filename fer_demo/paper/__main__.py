@@ -13,12 +13,12 @@ from fer_demo.crossval import split
 from fer_demo.data.extra import load_extra
 from fer_demo.data.held_out import load_held_out
 from fer_demo.errors import DataError
-from fer_demo.fold_files import own_folder
 from fer_demo.paper.sections import SECTIONS, Reproduction
 from fer_demo.record import take_over
 from fer_demo.report.paper import KIND, print_paper, write_paper
 from fer_demo.report.results import read_finished
 from fer_demo.training import describe_data
+from fer_demo.trial_files import own_folder
 from tinycnn.sealed import check_belongs
 
 

@@ -17,13 +17,13 @@ from fer_demo.data.duplicates import near
 from fer_demo.data.held_out import HeldOut
 from fer_demo.display import Display
 from fer_demo.evaluate import evaluation
-from fer_demo.fold_files import FoldFiles, own_folder
 from fer_demo.jobs import Workers
 from fer_demo.models import PAPERS
 from fer_demo.recipes import RECIPES
 from fer_demo.record import Record
 from fer_demo.training import default_batch_size, hold_out, part_to_score
 from fer_demo.trial import Trial, run_trial
+from fer_demo.trial_files import TrialFiles, own_folder
 
 #: What is kept of an evaluation.
 SCORES = ("accuracy", "interval", "macro_f1", "per_class", "confusion")
@@ -113,7 +113,7 @@ def full_training(work: Reproduction, console: Console) -> report.Results:
     scored, models = work.photos or HeldOut(work.dataset.subset(indices[1]), part, {}, []), {}
     with Display(console, len(PAPERS), work.full_epochs * len(indices[0])) as display:
         for name in PAPERS:
-            files = FoldFiles(work.out / "full", name, 0, work.checkpoint_every)
+            files = TrialFiles(work.out / "full", name, 0, work.checkpoint_every)
             trial = Trial(name, RECIPES[work.recipe], work.full_epochs, work.batch_size)
             belongs_to = {
                 **trial.describe(),

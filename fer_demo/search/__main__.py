@@ -9,12 +9,12 @@ from rich.console import Console
 
 import tinycnn as tc
 from fer_demo import cli, data, report
-from fer_demo.fold_files import own_folder
 from fer_demo.record import refuse_finished, take_over
 from fer_demo.report.search import KIND, print_search, save_picture
 from fer_demo.search.space import FAMILIES
 from fer_demo.search.study import Plan, Search
 from fer_demo.training import hold_out_some, part_to_score
+from fer_demo.trial_files import own_folder
 
 EXAMPLES = """
 Examples:

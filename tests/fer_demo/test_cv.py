@@ -13,7 +13,7 @@ import pytest
 
 import tinycnn as tc
 from fer_demo import cv as command
-from fer_demo.fold_files import own_folder
+from fer_demo.trial_files import own_folder
 
 ROOT = str(Path(__file__).parents[2])
 SMALL = ["--folds", "2", "--epochs", "1", "--model", "mini_xception", "--backend", "numpy"]

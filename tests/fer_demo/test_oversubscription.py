@@ -40,11 +40,11 @@ MAIN = """
 import tinycnn as tc
 from fer_demo.crossval import Protocol
 from fer_demo.data.faces import synthetic_faces
-from fer_demo.fold_files import FoldFiles
+from fer_demo.trial_files import TrialFiles
 from fer_demo.jobs import train
 
 def fold(progress, folder):
-    train(faces, Protocol(2, 1, 0, 32), FoldFiles(Path(folder), "mini_xception", 0), progress, None)
+    train(faces, Protocol(2, 1, 0, 32), TrialFiles(Path(folder), "mini_xception", 0), progress, None)
 
 tc.backend(sys.argv[1])
 faces = synthetic_faces(140)
@@ -60,11 +60,11 @@ from joblib import Parallel, delayed
 from fer_demo import jobs
 from fer_demo.crossval import Protocol
 from fer_demo.data.faces import synthetic_faces
-from fer_demo.fold_files import FoldFiles
+from fer_demo.trial_files import TrialFiles
 
 def fold(progress, faces, fold, workers):
     jobs.tc.Progress = lambda: progress
-    files = FoldFiles(Path("out"), "mini_xception", fold)
+    files = TrialFiles(Path("out"), "mini_xception", fold)
     jobs._train_in_process(faces, Protocol(2, 1, 0, 32), files, sys.argv[1], workers.threads, None)
 
 def work(*arguments):

@@ -22,9 +22,9 @@ import tinycnn as tc
 from fer_demo import cv, report, train
 from fer_demo.crossval import Protocol, run_fold
 from fer_demo.data.faces import synthetic_faces
-from fer_demo.fold_files import FoldFiles
 from fer_demo.models import PAPERS
 from fer_demo.recipes import RECIPES
+from fer_demo.trial_files import TrialFiles
 from tests.fer_demo.conftest import commands_without_pictures, content, exit_code, lasting, models
 
 ROOT = str(Path(__file__).parents[2])
@@ -301,7 +301,7 @@ def test_a_damaged_fold_is_named_and_trained_again(call, whole):
     code, _, error = call(*CV, "--out", "out", "--resume")
     assert code == 0
     assert "mini_xception-2.result is damaged" in error
-    assert "training this fold again" in error
+    assert "training this one again" in error
     assert numbers("out") == numbers(whole())
 
 
@@ -324,7 +324,7 @@ def test_a_run_that_cannot_write_its_results_says_so_and_goes_on_later(call, mon
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(FoldFiles, "write", full)
+        patch.setattr(TrialFiles, "write", full)
         code, _, error = call(*CV, "--out", "out")
     assert code == 2
     assert "No space left on device" in error
@@ -397,7 +397,7 @@ def test_same_bits_whatever_the_threads(backend, name, tmp_path):
     try:
         for threads in (1, 2, 3):
             tc.set_threads(threads)
-            files = FoldFiles(tmp_path / str(threads), name, 0)
+            files = TrialFiles(tmp_path / str(threads), name, 0)
             result = run_fold(faces, name, 0, indices, protocol, files=files)
             contents.append((content(files.model), result.probabilities.tobytes()))
     finally:

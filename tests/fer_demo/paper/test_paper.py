@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 import tinycnn as tc
 from fer_demo import cv
 from fer_demo.data.dataset import EMOTIONS
-from fer_demo.fold_files import own_folder
 from fer_demo.models import MODELS, alexnet, mini_xception
 from fer_demo.paper import __main__ as paper
 from fer_demo.paper.sections import SECTIONS
 from fer_demo.report.paper import ABSTRACT, STAND_IN, paper_sections
 from fer_demo.report.paper_figures import paper_figures
+from fer_demo.trial_files import own_folder
 
 SMALL = ["--data", "faces.csv", "--backend", "numpy"]
 PAPER = [*SMALL, "--epochs", "1", "--full-epochs", "2", "--seeds", "1", "--out", "out"]

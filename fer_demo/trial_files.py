@@ -1,4 +1,4 @@
-"""The files of one fold of cross-validation: under way, finished, and its trained model."""
+"""The files of one trial: under way, finished, and its trained model."""
 
 import os
 import warnings
@@ -21,24 +21,24 @@ except ModuleNotFoundError:  # Windows
 
 
 @dataclass(frozen=True)
-class FoldFiles:
-    """Where a fold is kept. A fold is finished when its result is there, which is written last.
+class TrialFiles:
+    """Where a trial is kept. It is finished when its result is there, which is written last.
 
     Attributes:
         folder: is made if missing.
-        name: the model's.
-        fold: number from 0; files count from 1, as people do.
+        name: what it has in common with others, such as the model's.
+        number: tells it from these, such as the fold's, from 0; files count from 1, as people do.
         every: seconds between checkpoints.
     """
 
     folder: Path
     name: str
-    fold: int
+    number: int
     every: float = 60.0
 
     def title(self, folds: int) -> str:
-        """Return what to call this one of so many folds."""
-        return f"{self.name}  fold {self.fold + 1}/{folds}"
+        """Return what to call it as one of so many folds."""
+        return f"{self.name}  fold {self.number + 1}/{folds}"
 
     @property
     def model(self) -> Path:
@@ -57,10 +57,10 @@ class FoldFiles:
         return tc.Checkpoint(self._path("checkpoint"), self.every)
 
     def read(self, belongs_to: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]] | None:
-        """Return probabilities (M, 7) and the info of a finished fold; None if it must be trained.
+        """Return probabilities (M, 7) and the info of a finished trial; None if it must be trained.
 
         Warns:
-            CheckpointWarning: the result is damaged, so the fold is trained again.
+            CheckpointWarning: the result is damaged, so the trial is repeated.
 
         Raises:
             ConfigError: the result is another run's.
@@ -71,14 +71,14 @@ class FoldFiles:
         except FileNotFoundError:
             return None
         except tc.FileFormatError as error:
-            warnings.warn(f"{error}: training this fold again", tc.CheckpointWarning, stacklevel=2)
+            warnings.warn(f"{error}: training this one again", tc.CheckpointWarning, stacklevel=2)
             return None
         check_belongs(self.result, info["belongs_to"], belongs_to)
         self.checkpoint.remove()  # if the run was killed just before it did so
         return arrays["probabilities"], info
 
     def write(self, probabilities: np.ndarray, info: dict[str, Any], belongs_to: dict[str, Any]) -> None:
-        """Keep a finished fold, and drop its checkpoint.
+        """Keep a finished trial, and drop its checkpoint.
 
         Raises:
             OSError: the result cannot be written; the checkpoint is still there.
@@ -89,11 +89,11 @@ class FoldFiles:
         self.checkpoint.remove()
 
     def contents(self) -> tuple[bytes, bytes]:
-        """Return the files of a finished fold, the model's and the result's, to be adopted elsewhere."""
+        """Return the files of a finished trial, the model's and the result's, to be adopted elsewhere."""
         return self.model.read_bytes(), self.result.read_bytes()
 
     def adopt(self, model: bytes, result: bytes) -> None:
-        """Keep a fold that was finished in another folder, perhaps another machine's; see `contents`.
+        """Keep a trial that was finished in another folder, perhaps another machine's; see `contents`.
 
         Raises:
             OSError: it cannot be written.
@@ -104,11 +104,11 @@ class FoldFiles:
         self.checkpoint.remove()
 
     def _path(self, ending: str) -> Path:
-        return self.folder / f"{self.name}-{self.fold + 1}.{ending}"
+        return self.folder / f"{self.name}-{self.number + 1}.{ending}"
 
 
-def remove_folds(folder: Path, names: Iterable[str]) -> None:
-    """Delete all files of all folds of the named models in a folder, and nothing else that may be there."""
+def remove_trials(folder: Path, names: Iterable[str]) -> None:
+    """Delete all files of all trials of these names in a folder, and nothing else that may be there."""
     for name in names:
         for ending in ("result", "safetensors", "checkpoint", "checkpoint.previous"):
             for path in folder.glob(f"{name}-*.{ending}"):
