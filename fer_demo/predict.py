@@ -5,7 +5,7 @@ import json
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -37,7 +37,7 @@ Examples:
 
   python -m fer_demo.predict talk.mp4 --json-lines talk.jsonl
 
-Exit code 1: some files not read or copied, as listed; 2: a wrong command.
+Exit code 1: some files not read or copied; 2: a wrong command; 130: stopped
 """
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -81,30 +81,33 @@ def main(
     )
     cli.check_outputs({"--annotate": annotate}, paths)  # whose folders the next run would find it in
     detector = EmotionDetector(weights, face_detector(faces, SEARCHED), unsure)
-    annotator = Annotator(annotate, paths, files)
-    with ExitStack() as stack:
-        notes = [stack.enter_context(_json_to(json_lines))] if json_lines else []
-        notes += [stack.enter_context(_csv_to(csv))] if csv else []
-        bar = stack.enter_context(Progress(console=console, transient=True, disable=not console.is_terminal))
-        task = bar.add_task("", total=len(files))
-        for path in files:
-            summary = Summary(display_name(str(path)))
-            bar.update(task, description=summary.name)
-            try:
-                with closing(annotator):
-                    for result in analyse(detector, path, partial(annotator.add, path=path)):
-                        summary.add(result)
-                        if result.frame:
-                            bar.update(task, description=f"{summary.name}, {result.frame:,} frames")
-                        for note in notes:
-                            note(result)
-            except (DataError, DeviceError) as error:
-                faults.append(str(error))
-            if summary.pictures:
-                summaries.append(summary)
-            bar.advance(task)
+    annotator, interrupted = Annotator(annotate, paths, files), False
+    try:
+        with ExitStack() as stack:
+            notes = [stack.enter_context(_json_to(json_lines))] if json_lines else []
+            notes += [stack.enter_context(_csv_to(csv))] if csv else []
+            bar = stack.enter_context(
+                Progress(console=console, transient=True, disable=not console.is_terminal)
+            )
+            task = bar.add_task("", total=len(files))
+            for path in files:
+                summaries.append(Summary(display_name(str(path))))
+                bar.update(task, description=summaries[-1].name)
+                try:
+                    with closing(annotator):
+                        results = analyse(detector, path, partial(annotator.add, path=path))
+                        _take_down(results, summaries[-1], notes, partial(bar.update, task))
+                except (DataError, DeviceError) as error:
+                    faults.append(str(error))
+                bar.advance(task)
+    except KeyboardInterrupt:
+        interrupted = True
+    summaries = [summary for summary in summaries if summary.pictures]
     _print_table(summaries, console)
     _report(summaries, faults, len(files))
+    if interrupted:
+        print("Interrupted.", file=sys.stderr)
+        raise typer.Exit(130)
     if faults:
         raise typer.Exit(1)
 
@@ -144,6 +147,17 @@ class Summary:
 
 
 Note = Callable[["Result"], object]
+
+
+def _take_down(
+    results: Iterable["Result"], summary: Summary, notes: Iterable[Note], show: Callable[..., object]
+) -> None:
+    for result in results:
+        summary.add(result)
+        for note in notes:
+            note(result)
+        if result.frame:
+            show(description=f"{summary.name}, {result.frame:,} frames")
 
 
 @contextmanager

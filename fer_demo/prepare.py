@@ -96,7 +96,9 @@ def main(
     Damaged files are skipped and listed. Every row of the file is for training.
     """
     console = Console(soft_wrap=True, markup=False, highlight=False, emoji=False)
-    cli.check_outputs({"--out": out}, [source])
+    if not source.exists():
+        raise DataError(f"{display_name(str(source))}: no such file or folder; expected the data set")
+    cli.check_outputs({"--out": out, "the list of damaged files": _list_of_damaged(out)}, [source])
     _check_output(out)
     choice = Choice(
         only=tuple(only or EMOTIONS),
@@ -147,11 +149,15 @@ def _print_counts(converted: Converted, console: Console) -> None:
 def _report_faults(faults: list[Fault], out: Path) -> None:
     """Warn on standard error; if those are too many to show, list all of them in a file beside `out`."""
     lines = [display_name(f"{place}: {reason}") for place, reason in faults]
-    path = out.with_name(f"{out.name}.damaged.txt")
+    path = _list_of_damaged(out)
     cli.warn_of("damaged or missing, skipped", lines, f"all of them: {path}")
     path.unlink(missing_ok=True)  # an earlier run's
     if len(lines) > cli.MAX_SHOWN:
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _list_of_damaged(out: Path) -> Path:
+    return out.with_name(f"{out.name}.damaged.txt")
 
 
 if __name__ == "__main__":

@@ -57,7 +57,9 @@ def main(
     seeds: Annotated[int, typer.Option(min=1, metavar="K", help="Trainings of each variant.")] = 3,
     batch_size: cli.BatchSize = None,
     validation: cli.Validation = None,
-    extra: cli.Extra = None,
+    extra: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="More faces, for the change extra.")
+    ] = None,
     backend: cli.BackendOption = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("ablation-results"),
     resume: cli.Resume = False,
@@ -75,6 +77,8 @@ def main(
         tc.backend(backend)
     if only and "extra" in only and not extra:
         raise tc.ConfigError("--only extra: expected --extra FILE too, the faces to add")
+    if extra and only and "extra" not in only:
+        raise tc.ConfigError("--extra: no training would see these faces; add --only extra")
     dataset, more = data.load(source), load_extra(extra or ())
     plan = Plan(
         str(model),

@@ -154,7 +154,9 @@ def _cells(line: bytes) -> list[str]:
 
 def _entry(row: dict[str, str]) -> tuple[str, str, Box | None]:
     """Return the image's name, the emotion and the face's box; ValueError if they cannot be used."""
-    emotion, name = _emotion(row[_EXPRESSION]), PurePosixPath(row[_PATH])
+    emotion, name = _emotion(row[_EXPRESSION]), PurePosixPath(row[_PATH].replace("\\", "/"))
+    if not name.name:
+        raise ValueError(f"{_PATH} is empty")
     if name.is_absolute() or ".." in name.parts:
         raise ValueError(f"{_PATH} is {row[_PATH][:100]!r}, expected a path within the data set")
     if emotion not in EMOTIONS:
@@ -164,6 +166,8 @@ def _entry(row: dict[str, str]) -> tuple[str, str, Box | None]:
     except ValueError:
         found = ", ".join(f"{column} is {row[column][:20]!r}" for column in _BOX)
         raise ValueError(f"{found}, expected whole numbers") from None
+    if width < 1 or height < 1:
+        raise ValueError(f"the face's box is {width} x {height} pixels, expected at least 1 x 1")
     return str(name), emotion, (x, y, width, height)
 
 

@@ -15,8 +15,10 @@ MAX_BYTES = 1 << 28
 #: How a HEIC file names its kind, from byte 4 on: what phones make, and OpenCV cannot read.
 _HEIC = re.compile(rb"ftyp(heic|heix|hevc|hevx|heim|heis|mif1|msf1)")
 
-#: What an AVIF file says of how to turn its picture: by so many quarters, counter-clockwise.
-_TURNS, _LONGEST_HEADER = re.compile(rb"\0\0\0\x09irot([\0-\x03])"), 4096
+#: What an AVIF file says of how to turn its picture: by so many quarters, counter-clockwise; and then to
+#: exchange top and bottom (0), or left and right (1).
+_TURNS, _MIRROR = re.compile(rb"\0\0\0\x09irot([\0-\x03])"), re.compile(rb"\0\0\0\x09imir([\0\x01])")
+_LONGEST_HEADER = 4096
 
 #: Left, top, width and height in pixels, counted from the upper left corner.
 Box = tuple[int, int, int, int]
@@ -65,8 +67,13 @@ def _read(path: Path, flags: int) -> np.ndarray | str:
 def _upright(image: np.ndarray, content: np.ndarray) -> np.ndarray:
     """Turn an AVIF file's picture as it says; of all other formats OpenCV has done so."""
     begin = content[:_LONGEST_HEADER].tobytes()
-    turns = _TURNS.search(begin) if begin[4:12] == b"ftypavif" else None
-    return np.rot90(image, turns[1][0]).copy() if turns else image
+    if begin[4:12] != b"ftypavif":
+        return image
+    if turns := _TURNS.search(begin):
+        image = np.rot90(image, turns[1][0])
+    if mirror := _MIRROR.search(begin):
+        image = np.flip(image, mirror[1][0])
+    return np.ascontiguousarray(image)
 
 
 def _unread(content: np.ndarray) -> str:

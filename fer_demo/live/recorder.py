@@ -68,7 +68,8 @@ class Recorder:
         if not self._writer.isOpened():
             raise DeviceError(
                 f"{display_name(str(self.path))}: OpenCV cannot write it: its folder is not writable, its "
-                f"disk is full, or this build has no codec {codec}. Try a name that ends in .avi, "
+                f"disk is full, this build has no codec {codec}, or it takes no pictures of "
+                f"{self._size[0]}x{self._size[1]} pixels. Try a name that ends in .avi, "
                 "or OpenCV as PyPI has it: pip install --force-reinstall 'opencv-python<5'"
             )
 

@@ -71,7 +71,9 @@ def main(
     cv: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Of a finished fer_demo.cv, to take the folds from.")
     ] = None,
-    extra: cli.Extra = None,
+    extra: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="More faces, for the section augmentation.")
+    ] = None,
     backend: cli.BackendOption = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("paper-results"),
     resume: cli.Resume = False,
@@ -86,6 +88,10 @@ def main(
     They are few, so the defaults are others: recipe default, 20 epochs on the full training set, one seed.
     """
     console = Console()
+    wanted = [name for name in SECTIONS if not sections or name in sections]
+    for option, given, user in (("--photos", photos, "full"), ("--extra", extra, "augmentation")):
+        if given and user not in wanted:
+            raise tc.ConfigError(f"{option}: only the section {user} uses it; add --sections {user}")
     cli.check_outputs({"--out": out}, [source, photos, cv, *(extra or ())])
     if backend is not None:
         tc.backend(backend)
@@ -105,7 +111,8 @@ def main(
     )
     if work.photos and not len(work.photos.dataset):
         raise DataError(f"{photos}: no face is left to score; python -m fer_demo.evaluate says why")
-    wanted = [name for name in SECTIONS if not sections or name in sections]
+    if work.photos:
+        cli.warn_of_unused(work.photos)
     if "folds" in wanted:
         if cv is not None:
             read_finished(cv)

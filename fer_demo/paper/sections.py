@@ -105,7 +105,7 @@ def full_training(work: Reproduction, console: Console) -> report.Results:
     Returns:
         `trained_on` faces; `scored_on`: {name, part, images, new (whether it is another set of photographs),
         copies (how many of the faces are near-copies of faces trained on), left_out (photographs that are
-        damaged or have no face that was found)}; `models`: {name: {accuracy,
+        damaged, of none of the emotions, or without a face that was found)}; `models`: {name: {accuracy,
         interval, macro_f1, per_class, confusion, train_accuracy, history, seconds}}.
     """
     part = part_to_score(work.dataset, "PrivateTest", "PublicTest")

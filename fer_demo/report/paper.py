@@ -155,7 +155,10 @@ def _full(section: Mapping[str, Any], results: Results) -> Section:
             "scores a little too good."
         )
     if scored["left_out"]:
-        text.append(f"{scored['left_out']:,} photographs were left out: damaged, or no face was found.")
+        text.append(
+            f"{scored['left_out']:,} photographs were left out: damaged, of none of the emotions, or without "
+            "a face that was found."
+        )
     rows = [
         (
             name,

@@ -290,9 +290,11 @@ def test_files_are_whole_when_the_system_ends_the_program(run, media, monkeypatc
     analyse, before = predict_media.analyse, signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(predict_media, "analyse", stopped)
     try:
-        code, _, _ = run(predict.app, "media/a.png", "media/film.mp4", "--csv", "faces.csv")
+        code, output, error = run(predict.app, "media/a.png", "media/film.mp4", "--csv", "faces.csv")
     finally:
         signal.signal(signal.SIGTERM, before)
     assert code == 130
+    assert "media/a.png" in output
+    assert error.endswith("Interrupted.\n")
     with (tmp_path / "faces.csv").open(newline="") as table:
         assert {row["file"] for row in csv.DictReader(table)} == {"media/a.png"}

@@ -86,6 +86,21 @@ def test_faces_are_searched_in_folders_unless_it_is_forbidden(prepare, tmp_path)
     assert abs(flat.astype(int) - 90).max() < 3
 
 
+def test_the_list_of_damaged_files_does_not_replace_what_is_read(prepare, tmp_path):
+    (tmp_path / "o.csv.damaged.txt").write_text("emotion,pixels\n")
+    code, _, error = prepare("o.csv.damaged.txt", "--layout", "ckplus", "--out", "o.csv")
+    assert code == 2
+    assert "the list of damaged files o.csv.damaged.txt: this file is read" in error
+    assert (tmp_path / "o.csv.damaged.txt").exists()
+
+
+@pytest.mark.parametrize("layout", ["affectnet", "folders", "rafdb", "ckplus"])
+def test_a_data_set_that_is_not_there(prepare, layout):
+    code, _, error = prepare("typo", "--layout", layout, "--out", "o.csv")
+    assert code == 2
+    assert error == "Error: typo: no such file or folder; expected the data set\n"
+
+
 @pytest.mark.parametrize("damaged", [2, 13])
 def test_damaged_files_are_listed_and_skipped(prepare, ckplus, tmp_path, damaged):
     for number in range(damaged):

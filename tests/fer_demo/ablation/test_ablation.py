@@ -105,6 +105,12 @@ def test_extra_faces_must_be_given(run_command):
     assert "--only extra: expected --extra FILE too" in error
 
 
+def test_extra_faces_must_be_of_use(run_command):
+    code, _, error = run_command(ablation, "--only", "no_flip", "--extra", "more.csv")
+    assert code == 2
+    assert "--extra: no training would see these faces; add --only extra" in error
+
+
 def test_a_refused_run_leaves_the_results_as_they_were(call):
     assert call("--out", "out", "--seeds", "1")[0] == 0
     before = Path("out/ablation.json").read_bytes()

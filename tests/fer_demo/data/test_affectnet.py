@@ -72,6 +72,8 @@ def test_a_folder_of_tables(tmp_path):
         (row(box=("NULL", 1, 2, 3)), "face_x is 'NULL', face_y is '1'"),
         (row("../../secret.jpg"), "expected a path within the data set"),
         (row("/etc/secret.jpg"), "expected a path within the data set"),
+        (row(""), "filePath is empty"),
+        (row(box=(10, 20, 0, 40)), "the face's box is 0 x 40 pixels, expected at least 1 x 1"),
         ("1/a.jpg,1,2", "expression is ''"),
         ('"' + "x" * 200_000, "expression is ''"),
     ],
@@ -82,6 +84,12 @@ def test_a_broken_row_is_a_fault_of_its_own(tmp_path, line, message):
     assert [picture.image.name for picture in pictures] == ["a.jpg", "b.jpg"]
     assert fault.place == f"{table}: line 3"
     assert message in fault.reason
+
+
+def test_a_path_with_backslashes_is_understood(tmp_path):
+    touch(tmp_path / "1" / "a.jpg")
+    pictures, faults = list_affectnet(write_table(tmp_path / "training.csv", row(r"1\a.jpg")))
+    assert ([picture.image.is_file() for picture in pictures], faults) == ([True], [])
 
 
 @pytest.mark.parametrize("text", ["", "emotion,pixels\n", HEADER.replace("face_y", "face_z")])

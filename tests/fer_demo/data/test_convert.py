@@ -50,16 +50,19 @@ def save_exif(path, orientation):
     path.write_bytes(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:])
 
 
-@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, -1), (8, 1)])
-def test_an_avif_picture_is_turned_upright_too(tmp_path, orientation, turns):
+@pytest.mark.parametrize(
+    ("orientation", "turns", "mirrored"),
+    [(1, 0, 0), (2, 0, 1), (3, 2, 0), (4, 2, 1), (5, -1, 1), (6, -1, 0), (7, 1, 1), (8, 1, 0)],
+)
+def test_an_avif_picture_is_turned_upright_too(tmp_path, orientation, turns, mirrored):
     if not (features.check("avif") and cv2.haveImageWriter("a.avif")):
         pytest.skip("Pillow or OpenCV was built without AVIF")
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(halves()).save(tmp_path / "a.avif", quality=95, exif=exif.tobytes())
-    np.testing.assert_allclose(
-        one(tmp_path / "a.avif"), np.rot90(cut_face(halves()), turns).astype(int), atol=8
-    )
+    upright = np.rot90(cut_face(halves()), turns)
+    expected = upright[:, ::-1] if mirrored else upright
+    np.testing.assert_allclose(one(tmp_path / "a.avif"), expected.astype(int), atol=8)
 
 
 def test_every_kind_of_file_becomes_the_same_grey_face(tmp_path):

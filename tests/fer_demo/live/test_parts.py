@@ -82,28 +82,43 @@ def test_what_is_not_there(source, error, message):
         open_source(source)
 
 
+class Film:
+    """Frames at the times given, in a file that makes these claims."""
+
+    def __init__(self, seconds, rate, frames):
+        self._times, self._next = seconds, 0
+        self._claims = {cv2.CAP_PROP_FPS: rate, cv2.CAP_PROP_FRAME_COUNT: frames}
+
+    def get(self, prop):
+        if prop == cv2.CAP_PROP_POS_MSEC:
+            return 1000 * self._times[self._next - 1]
+        return self._claims.get(prop, 48)
+
+    def read(self):
+        self._next += 1
+        return self._next <= len(self._times), np.zeros((48, 48, 3), np.uint8)
+
+
 @pytest.mark.parametrize(("claimed", "rate"), [(0.5, 0.5), (1000, 1000), (90_000, 30), (0, 30)])
 def test_a_video_without_a_credible_rate_is_not_taken_for_cut_short(claimed, rate):
-    class Capture:
-        """Ten frames, one every two seconds, of a hundred that the rate would need."""
-
-        read_so_far = 0
-
-        def get(self, prop):
-            claims = {
-                cv2.CAP_PROP_FPS: claimed,
-                cv2.CAP_PROP_FRAME_COUNT: 10,
-                cv2.CAP_PROP_POS_MSEC: 2000 * (self.read_so_far - 1),
-            }
-            return claims.get(prop, 48)
-
-        def read(self):
-            self.read_so_far += 1
-            return self.read_so_far <= 10, np.zeros((48, 48, 3), np.uint8)
-
-    video = Source(Capture(), "clip.mp4", live=False)
+    times = [2 * n for n in range(10)]  # of a hundred frames that the rate would need
+    video = Source(Film(times, claimed, 10), "clip.mp4", live=False)
     assert video.rate == rate
-    assert [f.seconds for f in video] == [2 * n for n in range(10)]
+    assert [frame.seconds for frame in video] == times
+
+
+def test_a_video_whose_last_frame_stays_for_long_is_whole():
+    video = Source(Film([0, 0.1, 0.2, 0.3, 0.4], 0.8, 5), "clip.mp4", live=False)  # 5 frames in 6.25 s
+    assert len(list(video)) == 5
+
+
+def test_a_video_with_fewer_frames_than_it_claims_is_cut_short():
+    video = iter(Source(Film([0, 0.1, 0.2, 0.3, 0.4], 10, 10), "clip.mp4", live=False))
+    assert len([next(video) for _ in range(5)]) == 5
+    with pytest.raises(
+        DataError, match="ends after 5 of 10 frames; it is cut short or damaged, or its sound"
+    ):
+        next(video)
 
 
 def test_cameras_are_listed_past_a_gap(monkeypatch):

@@ -127,6 +127,13 @@ def test_new_photographs_are_scored_in_place_of_the_held_out_part(call):
     assert len(call.trained) == 2
 
 
+@pytest.mark.parametrize(("option", "user"), [("--photos", "full"), ("--extra", "augmentation")])
+def test_what_no_section_would_use_is_refused(call, option, user):
+    code, _, error = call(*PAPER, "--sections", "data", option, "photos.csv")
+    assert code == 2
+    assert f"{option}: only the section {user} uses it; add --sections {user}" in error
+
+
 def test_photographs_that_are_copies_of_training_faces_are_counted(call):
     known = Path("faces.csv").read_text().splitlines()[-3:]
     with open("photos.csv", "a") as photos:
