@@ -39,6 +39,7 @@ class RecipeName(StrEnum):
     paper = "paper"
     modern = "modern"
     small = "small"
+    large = "large"
     strong = "strong"
 
 
@@ -65,7 +66,7 @@ class Part(StrEnum):
 
 Source = Annotated[
     Path | None,
-    typer.Option("--data", help="FER2013's .csv (or .gz, .zip), or a folder."),
+    typer.Option("--data", help="FER2013's CSV, a folder."),
 ]
 Photos = Annotated[Path, typer.Option("--data", help="FER2013 as .csv, or a folder of photos by emotion.")]
 Validation = Annotated[

@@ -269,7 +269,9 @@ class Walk:
         shape = layer._checked_input(x.like).shape[1:]
         if layer._pad(shape) != NO_PAD:
             raise NoRuleError(layer)  # windows at the edge have fewer pixels, so no kernel is theirs
-        taps = np.full((*layer.kernel_size, shape[-1]), 1 / math.prod(layer.kernel_size), x.like.dtype)
+        share = x.like.dtype.type(1 / math.prod(layer.kernel_size))
+        # A view of one number: a file may claim any size, and shall fill no memory by that.
+        taps = np.broadcast_to(share, (*layer.kernel_size, shape[-1]))
         return self._step(layer, x, "window", taps=taps)
 
     def _mean(self, layer: GlobalAvgPool2D, x: _Value) -> _Value:

@@ -63,11 +63,15 @@ def register(kind: type[Layer]) -> type[Layer]:
     >>> load("model.safetensors").forward(np.array([[-1.0, 1.0]]))
     array([[-0.5,  1. ]])
     """
-    known = REGISTRY.get(kind.__name__, kind)
-    if (known.__module__, known.__qualname__) != (kind.__module__, kind.__qualname__):
+    if not _is_same(REGISTRY.get(kind.__name__, kind), kind):
         raise ConfigError(f"a layer called {kind.__name__!r} exists already: rename the class")
     REGISTRY[kind.__name__] = kind
     return kind
+
+
+def _is_same(one: type[Layer], other: type[Layer]) -> bool:
+    """Whether two classes are one, perhaps defined twice, as when a notebook's cell is run again."""
+    return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
 
 
 def save(
@@ -102,9 +106,7 @@ def save(
     """
     if not isinstance(model, Sequential):
         raise ConfigError(f"model is a {type(model).__name__}: expected a tinycnn.Sequential")
-    if isinstance(labels, str | Mapping) or not isinstance(labels, Iterable):
-        refuse("labels", labels, "a list of names")
-    info = {**extra, "labels": list(labels), "metrics": metrics or {}}
+    info = {**extra, "labels": checked_labels(labels, model), "metrics": metrics or {}}
     content = model_bytes(FORMAT, model, {**model.params, **model.state}, info)
     try:
         _load(Path(path), content)
@@ -113,24 +115,35 @@ def save(
     replace_file(Path(path), content)
 
 
+def checked_labels(labels: Any, model: Sequential) -> list[str]:
+    """Return the names of a model's outputs as a list.
+
+    Raises:
+        ConfigError: it is no list of names, or not one for each output, where `input_shape` tells how many.
+    """
+    if isinstance(labels, str | Mapping) or not isinstance(labels, Iterable):
+        refuse("labels", labels, "a list of names")
+    names, shape = list(labels), model.input_shape
+    if names and shape and len(names) != (outputs := model.output_shape(shape)[-1]):
+        raise ConfigError(f"found {len(names)} labels: expected {outputs}, one for each output of the model")
+    return names
+
+
 def model_bytes(
     file_format: str, architecture: Sequential, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]
 ) -> bytes:
     """Return a file's content: arrays, the layers that they belong to, and more.
 
     Raises:
-        ConfigError: there are not K labels, where K is known, a layer is not registered, or metadata are too
-            long, not what JSON can hold, or called as what the file says of itself.
+        ConfigError: a layer is not registered, or metadata are too long, not what JSON can hold, or called as
+            what the file says of itself.
     """
-    labels, shape = info["labels"], architecture.input_shape
-    if labels and shape and len(labels) != (outputs := architecture.output_shape(shape)[-1]):
-        raise ConfigError(f"found {len(labels)} labels: expected {outputs}, one for each output of the model")
     own = {"version": __version__, "architecture": spec_of(architecture)}
     if taken := sorted(own.keys() & info.keys()):
         raise ConfigError(f"metadata {', '.join(taken)}: the file has its own; expected another name")
     info = {**info, **own}
     try:
-        metadata = {"format": file_format, "tinycnn": json.dumps(info)}
+        metadata = {"format": file_format, "tinycnn": json.dumps(info, allow_nan=False)}
         _parse(metadata["tinycnn"])
     except (TypeError, ValueError, RecursionError) as error:
         raise ConfigError(f"metadata must be what JSON can hold: {error}") from error
@@ -338,6 +351,8 @@ def spec_of(value: Any, depth: int = 0) -> Any:
         name = type(value).__name__
         if name not in REGISTRY:
             raise ConfigError(f"a file cannot name {name!r}: call tinycnn.register({name}) first")
+        if not _is_same(type(value), REGISTRY[name]) and type(value) is not layers.Sequential:
+            raise ConfigError(f"another layer is called {name!r} in files: rename the class and register it")
         config = value.config()
         try:
             inspect.signature(REGISTRY[name]).bind(**config)

@@ -134,6 +134,8 @@ def test_a_layer_of_ones_own_must_be_registered(tmp_path):
 
     with pytest.raises(tc.ConfigError, match="'ReLU' exists already"):
         tc.register(ReLU)
+    with pytest.raises(tc.ConfigError, match="another layer is called 'ReLU' in files: rename the class"):
+        tc.save(tc.Sequential([ReLU()]), tmp_path / "m")
 
 
 def test_two_loads_train_on_alike(tmp_path):

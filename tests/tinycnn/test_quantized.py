@@ -171,6 +171,8 @@ def test_factors_become_whole_numbers_and_a_shift(factors):
 def test_labels_are_as_many_as_the_model_has_outputs(quantized, tmp_path):
     with pytest.raises(tc.ConfigError, match="found 2 labels: expected 3, one for each output"):
         quantized.save(tmp_path / "m", labels=["cat", "dog"])
+    with pytest.raises(tc.ConfigError, match="labels='abc': expected a list of names"):
+        quantized.save(tmp_path / "m", labels="abc")
     assert not (tmp_path / "m").exists()
 
 
@@ -293,6 +295,15 @@ def test_layers_that_cannot_be_are_refused(rewritten, layers, input_shape, messa
 def test_layers_without_a_form_in_whole_numbers_are_named(images, layers, message):
     with pytest.raises(tc.ConfigError, match=message):
         tc.quantize(tc.Sequential(layers), images)
+
+
+def test_a_forward_pass_of_its_own_has_no_form(images):
+    model = tc.Sequential({"conv": tc.Conv2D(1, 2, 3), "relu": tc.ReLU()})
+    model.children()["relu"].forward = lambda x, train=False: -x
+    with pytest.raises(
+        tc.ConfigError, match="'relu' is of the kind ReLU with a forward pass of its own, which"
+    ):
+        tc.quantize(model, images)
 
 
 def test_a_pickle_makes_ready_anew(backend, quantized, images):

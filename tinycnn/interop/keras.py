@@ -125,6 +125,11 @@ def _from_hdf5(file: HDF5) -> Sequential:
             "with model.save and not with save_weights"
         )
     top = "model_weights" if file.has("model_weights") else ""
+    if "theano" in (file.attribute("", "backend"), file.attribute(top, "backend")):
+        raise ConfigError(
+            "it was saved on Theano, whose convolutions turn their kernels: load it with Keras 2 on "
+            "TensorFlow, which turns them back, and save it again"
+        )
 
     def arrays(name: str, kind: str) -> list[str]:
         group = f"{top}/{name}"
@@ -170,7 +175,10 @@ def _model(description: dict[str, Any], file: HDF5, arrays: Paths) -> Sequential
         if layer["kind"] != _INPUT:
             nodes.append(_node(layer, file, arrays, ndim))
     known = [size for size in shape if size is not None]
-    return sequential(nodes, source, result, known if len(known) == len(shape) else None)
+    model = sequential(nodes, source, result, known if len(known) == len(shape) else None)
+    if len(dtypes := {str(array.dtype) for array in model.params.values()}) > 1:
+        raise ConfigError(f"its layers are {' and '.join(sorted(dtypes))}: expected one of them throughout")
+    return model
 
 
 def _described(item: dict[str, Any]) -> dict[str, Any]:
@@ -276,4 +284,5 @@ def _weights(layer: Layer, names: list[str], paths: list[str], file: HDF5) -> di
             raise ConfigError(f"{path!r} has shape {shape}, expected {own[name].shape}")
         result[name] = file.array(path).reshape(own[name].shape)
         check_finite(name, result[name])
-    return result
+    dtype = result[names[0]].dtype if names else np.float32
+    return {name: array.astype(dtype, copy=False) for name, array in result.items()}

@@ -97,6 +97,10 @@ def flattened_maps(model: Sequential) -> dict[str, Shape]:
                 )
             return ends.pop()
         if isinstance(layer, Flatten):
+            if before is None and len(shape) not in (1, 3):
+                raise ConfigError(
+                    f"{path!r} flattens {shape}: expected maps (H, W, C), whose order there is known"
+                )
             return before or map_of(shape)
         if before is not None:
             found[path] = before

@@ -16,7 +16,7 @@ from tinycnn.errors import ConfigError, FileFormatError
 from tinycnn.files import replace_file
 from tinycnn.interop.nchw import WITH_ARRAYS, flattened_maps, from_nchw, nchw_shape, to_nchw
 from tinycnn.layers import Composite
-from tinycnn.layers.base import Layer, Shape
+from tinycnn.layers.base import Layer, Shape, joined
 from tinycnn.model import Sequential
 from tinycnn.save import check_finite, parse_safetensors
 from tinycnn.sealed import safetensors_bytes
@@ -170,7 +170,7 @@ def _slots(model: Sequential, names: Names) -> Iterator[_Slot]:
         for key, array in arrays.items():
             if key not in _WORDS:
                 raise ConfigError(f"{path!r} has an array {key!r}, whose name in PyTorch is unknown")
-            name = f"{_renamed(path, names)}.{_WORDS[key]}"
+            name = joined(_renamed(path, names), _WORDS[key])
             if name in taken:
                 raise ConfigError(
                     f"two layers would be {name!r} there: give each a module of its own in `names`"
@@ -182,9 +182,9 @@ def _slots(model: Sequential, names: Names) -> Iterator[_Slot]:
 def _renamed(path: str, names: Names) -> str:
     """Return the path there: the longest beginning that `names` has is replaced."""
     parts = path.split(".")
-    for length in range(len(parts), 0, -1):
+    for length in range(len(parts), -1, -1):  # to "", the whole model
         if (start := ".".join(parts[:length])) in names:
-            return ".".join([names[start], *parts[length:]])
+            return ".".join(filter(None, [names[start], *parts[length:]]))
     return path
 
 

@@ -17,7 +17,7 @@ from tinycnn.kernels.integer import HIGH, LOW, Run
 from tinycnn.model import Sequential
 from tinycnn.quantized.outline import outline
 from tinycnn.quantized.program import assemble, split_softmax
-from tinycnn.save import INT8_FORMAT, model_bytes
+from tinycnn.save import INT8_FORMAT, checked_labels, model_bytes
 from tinycnn.summary import ruled
 
 _ENDS = np.array([LOW, HIGH], np.int8)
@@ -107,7 +107,7 @@ class QuantizedModel:
             ConfigError: there are not K labels, or the metadata are too long or not what JSON can hold.
             OSError: the file cannot be written.
         """
-        info = {**extra, "labels": list(labels)}
+        info = {**extra, "labels": checked_labels(labels, self.architecture)}
         replace_file(Path(path), model_bytes(INT8_FORMAT, self.architecture, self.arrays, info))
 
     def summary(self) -> str:

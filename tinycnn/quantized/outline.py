@@ -9,7 +9,7 @@ from tinycnn.errors import ConfigError
 from tinycnn.inference import NoRuleError, Walk
 from tinycnn.kernels.steps import Step
 from tinycnn.layers import Layer, Sequential
-from tinycnn.layers.base import Shape
+from tinycnn.layers.base import Shape, is_patched
 
 
 class Named(NamedTuple):
@@ -59,6 +59,9 @@ class _NamedWalk(Walk):
     def __init__(self, model: Layer, x: np.ndarray) -> None:
         self.paths: list[str] = []
         self._layers = {id(layer): path for path, layer in model.walk()}
+        for path, layer in model.walk():
+            if is_patched(layer, "forward", "_forward"):
+                raise _without_form(path, f"{type(layer).__name__} with a forward pass of its own")
         try:
             super().__init__(model, x)
         except NoRuleError as error:

@@ -288,6 +288,9 @@ FULL = np.ones((3, 3, 2, 4), np.float32)
         (replaced(KERNEL, data=FULL.astype("f2"), dtype="f2"), "is float16: expected float32 or float64"),
         (replaced(KERNEL, data=FULL.astype(">f4"), dtype=">f4"), "is >f4: expected float32"),
         (replaced(KERNEL, data=np.full(FULL.shape, b"x", "S4"), dtype="S4"), r"is \|S4: expected float32"),
+        (replaced(KERNEL, data=FULL.astype("f8"), dtype="f8"), r"its bias|float32 and float64"),
+        (lambda f, w: f.attrs.__setitem__("backend", b"theano"), "saved on Theano, whose convolutions turn"),
+        (lambda f, w: w.attrs.__setitem__("backend", b"theano"), "saved on Theano"),
         (link(h5py.ExternalLink("/etc/passwd", "x")), "is a link"),
         (link(h5py.SoftLink("/model_weights/a")), "is a link: expected what it leads to in its place"),
         (lambda f, w: w.__delitem__("h"), "it has no 'model_weights/h'"),
@@ -327,6 +330,21 @@ def test_a_heap_that_the_library_would_never_come_back_from_is_refused(tmp_path)
     data[place + 8 : place + 16] = bytes(8)
     with pytest.raises(tc.FileFormatError, match="a heap of texts is damaged"):
         load_h5(written(tmp_path, bytes(data)))
+
+
+def test_heaps_that_lie_in_one_another_do_not_keep_it_busy(tmp_path):
+    heap = b"GCOL\x01\0\0\0" + struct.pack("<QHHIQ", 1 << 40, 1, 0, 0, 16)
+    with pytest.raises(tc.FileFormatError, match="a heap of texts is damaged"):
+        load_h5(written(tmp_path, b"\x89HDF\r\n\x1a\n" + heap * 8000))
+
+
+def test_float64_goes_for_what_keras_leaves_out(tmp_path):
+    layers = chain()
+    for one in layers:
+        one["arrays"] = {name: array.astype(np.float64) for name, array in one["arrays"].items()}
+    model = load_h5(written(tmp_path, hdf5(layers, description(layers, functional=False))))
+    assert {array.dtype for array in {**model.params, **model.state}.values()} == {np.dtype(np.float64)}
+    assert model.predict(np.zeros((1, 9, 8, 2))).dtype == np.float64
 
 
 def zipped(name, content=b"{}"):

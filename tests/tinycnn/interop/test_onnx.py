@@ -31,7 +31,8 @@ def exported(tmp_path_factory):
     folder, found = tmp_path_factory.mktemp("onnx"), {}
     for make in MODELS:
         model, path = filled(make()), folder / f"{make.__name__}.onnx"
-        tc.export_onnx(model, path, labels=["a", "b"], preprocessing={"mean": 129.5, "std": 65.1})
+        labels = list(map(str, range(model.output_shape(model.input_shape)[-1])))
+        tc.export_onnx(model, path, labels=labels, preprocessing={"mean": 129.5, "std": 65.1})
         found[make] = model, path
     return found
 
@@ -48,7 +49,7 @@ def test_onnx_runtime_agrees(exported, make):
         np.testing.assert_allclose(found, model.predict(x), rtol=0, atol=1e-5)
     known = session.get_modelmeta().custom_metadata_map
     assert {name: json.loads(text) for name, text in known.items()} == {
-        "labels": ["a", "b"],
+        "labels": list(map(str, range(found.shape[1]))),
         "preprocessing": {"mean": 129.5, "std": 65.1},
     }
 
@@ -141,7 +142,11 @@ def test_an_odd_model_and_odd_metadata(tmp_path):
     with pytest.raises(tc.FileFormatError, match="expected at least one layer"):
         tc.import_onnx(path)
     with pytest.raises(tc.ConfigError, match="metadata must be what JSON can hold"):
-        tc.export_onnx(model, path, labels={1, 2})
+        tc.export_onnx(model, path, classes={1, 2})
+    with pytest.raises(tc.ConfigError, match="metadata must be what JSON can hold"):
+        tc.export_onnx(model, path, temperature=np.nan)
+    with pytest.raises(tc.ConfigError, match="found 2 labels: expected 4"):
+        tc.export_onnx(model, path, labels=["a", "b"])
     bad = tc.Sequential([tc.Dense(2, 2, rng=0)], (2,))
     bad.params["0.kernel"][0, 1] = np.nan
     with pytest.raises(tc.ConfigError, match=r"0.kernel\[0, 1\] is nan"):
@@ -303,6 +308,8 @@ def alone(kind, constant, **options):
         (one("Softmax", axis=-1), "axis=-1: expected 1: the channels"),
         (one("Softmax", axis=1, opset=11), "opset=11: expected 13 or later"),
         (one("Pad", PADS[::-1].copy()), "margins for rows and columns alone"),
+        (one("Pad", -PADS), "negative ones cut off"),
+        (one("Dropout", np.float32(0.5), np.array(True)), "training_mode=True: expected False"),
         (one("Pad", PADS), "its output is not a layer's"),
         (one("Pad", PADS, mode="edge"), "mode='edge': expected 'constant'"),
         (one("BatchNormalization", training_mode=1), "training_mode=1"),
@@ -320,6 +327,25 @@ def test_what_cannot_be_mapped_is_named(tmp_path, model, message):
     with pytest.raises(tc.FileFormatError, match=message) as error:
         read(tmp_path, model)
     assert str(error.value).startswith(f"{tmp_path / 'm.onnx'}: ")
+
+
+def test_a_model_that_is_read_can_be_trained_and_shares_no_array(tmp_path):
+    same = ["w"] * 4  # exporters write equal arrays once
+    norms = [("BatchNormalization", "n", ["x", *same], {}), ("BatchNormalization", "m", ["r", *same], {})]
+    ends = [("GlobalAveragePool", "g", ["m"], {}), ("Flatten", "f", ["g"], {})]
+    nodes = norms[0], relu(x="n"), norms[1], *ends
+    model = read(tmp_path, graph(*nodes, shape=("N", 3, 4, 4), constants={"w": ROW}))
+    arrays = [*model.params.values(), *model.state.values()]
+    assert len({array.ctypes.data for array in arrays}) == len(arrays) == 8
+    x = np.random.default_rng(0).random((4, 4, 4, 3), np.float32)
+    model.fit(x, np.array([0, 1, 2, 1]), epochs=1, progress=False)
+
+
+def test_a_forward_pass_of_its_own_is_not_passed_over(tmp_path):
+    model = tc.Sequential({"relu": tc.ReLU()}, input_shape=(2, 2, 1))
+    model.children()["relu"].forward = lambda x, train=False: -x
+    with pytest.raises(tc.ConfigError, match="'relu' has a forward pass of its own: ONNX has nothing"):
+        tc.export_onnx(model, tmp_path / "m.onnx")
 
 
 def test_other_files_are_not_opened(tmp_path):

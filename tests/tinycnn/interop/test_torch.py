@@ -56,6 +56,13 @@ def test_names_and_orders():
     np.testing.assert_array_equal(state["m.bn.running_var"], model.state["module.main.bn.running_var"])
 
 
+def test_the_whole_model_has_a_name_too():
+    model = tc.Sequential({"a": tc.Dense(2, 1), "b": tc.Dense(1, 1)})
+    there = interop.state_dict(model, {"": "module", "b": "head.b"})
+    assert list(there) == ["module.a.weight", "module.a.bias", "head.b.weight", "head.b.bias"]
+    assert list(interop.state_dict(tc.Sequential({"a": tc.Dense(2, 1)}), {"a": ""})) == ["weight", "bias"]
+
+
 @pytest.mark.parametrize("make", MODELS)
 def test_the_same_numbers_as_pytorch(tmp_path, make):
     torch = pytest.importorskip("torch", reason="compares with PyTorch, an optional peer")
@@ -138,6 +145,7 @@ JOINED = {"c": tc.Concat([tc.Flatten(), tc.Flatten()]), "d": tc.Dense(16, 2)}
         (tc.Sequential({"x": Scaled()}), {}, "'x' has an array 'alpha', whose name in PyTorch is unknown"),
         (tc.Sequential(FLAT), {}, "the input's shape is unknown, and with it the maps that Flatten takes"),
         (tc.Sequential(ADDED, input_shape=(2, 2, 2)), {}, "'r' combines a flattened map and other"),
+        (tc.Sequential(FLAT, input_shape=(4, 2)), {}, r"'f' flattens \(4, 2\): expected maps"),
         (tc.Sequential(JOINED, input_shape=(2, 2, 2)), {}, "'c' combines a flattened map and other"),
     ],
 )

@@ -88,7 +88,8 @@ def _layer(operator: Operator, layer: Layer, **arrays: np.ndarray) -> Result:
         if array.dtype != np.float32 or array.shape != shape:
             raise ConfigError(f"its {key} is {array.dtype} {array.shape}, expected float32 {shape}")
         check_finite(key, array)
-        turned[key] = from_nchw(layer, key, array, x.map_shape)
+        # A copy: of the file's bytes, which cannot be written to, and which another array may share.
+        turned[key] = np.array(from_nchw(layer, key, array, x.map_shape))
     place(layer, turned)
     map_shape = None if isinstance(layer, layers.Dense) else x.map_shape
     node = Node(operator.output, (x.node,), {operator.name: layer})
@@ -99,6 +100,12 @@ def _layer(operator: Operator, layer: Layer, **arrays: np.ndarray) -> Result:
 
 def _nothing(operator: Operator) -> Result:
     return [Node(operator.output, (operator.x.node,), {})], operator.x._replace(node=operator.output)
+
+
+def _dropout(operator: Operator) -> Result:
+    if any(array.dtype == bool and array.any() for array in operator.constants):
+        refuse("training_mode", True, "False: inference, in which nothing is dropped")
+    return _nothing(operator)
 
 
 def _window(operator: Operator, size: Any, fill: float) -> dict[str, Any]:
@@ -221,6 +228,8 @@ def _pad(operator: Operator) -> Result:
     batch, channels, top, left, batch_end, channels_end, bottom, right = margins.tolist()
     if any((batch, channels, batch_end, channels_end)) or len(rest) > 1:
         refuse("pads", margins.tolist(), "margins for rows and columns alone")
+    if min(margins) < 0:
+        refuse("pads", margins.tolist(), "margins of at least 0: negative ones cut off")
     return [], operator.x._replace(pad=((top, bottom), (left, right)), fill=fill)
 
 
@@ -262,6 +271,6 @@ RULES: dict[str, Callable[[Operator], Result]] = {
     "Add": _add,
     "Concat": _concat,
     "Pad": _pad,
-    "Dropout": _nothing,
+    "Dropout": _dropout,
     "Identity": _nothing,
 }

@@ -14,11 +14,11 @@ from tinycnn.checks import check_shape
 from tinycnn.errors import ConfigError
 from tinycnn.files import replace_file
 from tinycnn.interop.nchw import flattened_maps, to_nchw
-from tinycnn.layers.base import Layer, Shape, behaves_as, joined
+from tinycnn.layers.base import Layer, Shape, behaves_as, is_patched, joined
 from tinycnn.layers.conv import Window
 from tinycnn.model import Sequential
 from tinycnn.optional import optional
-from tinycnn.save import check_finite
+from tinycnn.save import check_finite, checked_labels
 
 #: The oldest set of operators in which Softmax means what it does here: old programs can read it.
 OPSET, IR_VERSION = 13, 7
@@ -40,7 +40,8 @@ def export(model: Sequential, path: str | os.PathLike, **metadata: Any) -> None:
 
     Raises:
         ConfigError: the model has no `input_shape` or one of two axes, a layer that there is no operator for,
-            or weights that are not finite or not float32; or metadata are not what JSON can hold.
+            or weights that are not finite or not float32; there are not K labels, or metadata are not what
+            JSON can hold.
         MissingPackageError: onnx is not installed.
         OSError: the file cannot be written.
 
@@ -59,8 +60,10 @@ def export(model: Sequential, path: str | os.PathLike, **metadata: Any) -> None:
             f"input_shape is {model.input_shape}: only (H, W, C) and (features,) can be exported"
         )
     written = _Writer(onnx, model).finished()
+    if "labels" in metadata:
+        metadata["labels"] = checked_labels(metadata["labels"], model)
     try:
-        texts = {name: json.dumps(value) for name, value in metadata.items()}
+        texts = {name: json.dumps(value, allow_nan=False) for name, value in metadata.items()}
     except (TypeError, ValueError) as error:
         raise ConfigError(f"metadata must be what JSON can hold: {error}") from error
     onnx.helper.set_model_props(written, texts)
@@ -121,6 +124,8 @@ class _Writer:
 
     def _layer(self, layer: Layer, path: str, x: str, shape: Shape) -> str:
         """Note down a layer that gets `x`, of `shape` (H, W, C); return the name of its output."""
+        if is_patched(layer, "forward", "_forward"):
+            raise ConfigError(f"{path!r} has a forward pass of its own: ONNX has nothing for it")
         for kind, write in _RULES.items():
             if behaves_as(type(layer), kind, "forward", "_forward"):
                 return write(self, layer, path, x, shape)
