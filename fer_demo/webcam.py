@@ -97,8 +97,16 @@ def main(
         compiling = Thread(target=detector.classifier, args=[np.zeros((1, 48, 48, 1), np.uint8)])
         if screen is not None:
             compiling.start()
-        what = detector, screen, recorder, log, explainer(detector), mirror
-        session = Session(*what, rate=opened.rate, starting=compiling.is_alive)
+        session = Session(
+            detector,
+            screen,
+            recorder,
+            log,
+            explainer(detector),
+            mirror,
+            rate=opened.rate,
+            starting=compiling.is_alive,
+        )
         how = "Ctrl-C" if headless else "q"
         print(f"{opened.name}: {opened.size[0]}x{opened.size[1]}; {how} ends it", flush=True)
         try:

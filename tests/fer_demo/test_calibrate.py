@@ -1,12 +1,16 @@
 """The command as its user runs it: it finds a planted temperature, and touches nothing else in the file."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import tinycnn as tc
 from fer_demo import calibrate as command
+from fer_demo.calibration import cross_fitted, negative_log_likelihood, reliability, temper
 from fer_demo.classifier import EmotionClassifier
 from fer_demo.data.convert import write_csv
+from fer_demo.data.held_out import load_held_out
 
 
 @pytest.fixture
@@ -54,6 +58,24 @@ def test_the_temperature_is_kept_with_the_weights_and_nothing_else_changes(
     once = weights.read_bytes()
     calibrate(weights, "--data", "faces.csv", "--part", "all")
     assert weights.read_bytes() == once  # it starts from temperature 1 again
+
+
+def test_each_half_is_scored_with_the_temperature_of_the_other(faces, save_weights, tmp_path):
+    classifier, held_out = EmotionClassifier(save_weights()), load_held_out(tmp_path / "faces.csv", "all")
+    found, labels = command.calibration(classifier, held_out), held_out.dataset.labels
+    before = classifier(faces)
+    after = cross_fitted(labels, before)
+    assert found["ece_after"] == reliability(labels, after).error
+    assert found["nll_after"] == negative_log_likelihood(labels, after)
+    on_all = temper(before, found["temperature"])  # would look better than it is
+    assert found["nll_after"] > negative_log_likelihood(labels, on_all)
+
+
+def test_a_hundred_faces_suffice(calibrate, faces, save_weights):
+    lines = Path("faces.csv").read_text().splitlines()
+    for count, expected in ((99, 2), (100, 0)):
+        Path("few.csv").write_text("\n".join(lines[: count + 1]))
+        assert calibrate(save_weights(), "--data", "few.csv", "--part", "all")[0] == expected
 
 
 def test_a_file_that_cannot_be_written_is_as_it_was(calibrate, faces, save_weights, monkeypatch):

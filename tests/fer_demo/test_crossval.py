@@ -7,12 +7,14 @@ import pytest
 from sklearn.model_selection import StratifiedKFold
 
 import tinycnn as tc
+from fer_demo.classifier import EmotionClassifier
 from fer_demo.crossval import Protocol, run_fold, split, summarise
 from fer_demo.data.dataset import Dataset
 from fer_demo.data.faces import synthetic_faces
 from fer_demo.errors import DataError
 from fer_demo.models import MODELS, PAPERS
 from fer_demo.recipes import RECIPES
+from fer_demo.trial_files import TrialFiles
 
 PROTOCOL = Protocol(folds=2, epochs=1, batch_size=16)
 
@@ -97,6 +99,37 @@ def test_results_have_what_was_promised(faces, name):
         np.testing.assert_allclose(result.probabilities.sum(axis=1), 1, rtol=1e-5)
         right += (result.probabilities.argmax(axis=1) == faces.labels[held_out]).sum()
     assert right == np.trace(entry["confusion"])
+
+
+def test_the_last_weights_are_kept_and_scored_on_what_they_were_trained_on(faces, monkeypatch, tmp_path):
+    fit, options = tc.Sequential.fit, []
+    monkeypatch.setattr(
+        tc.Sequential, "fit", lambda *args, **kwargs: options.append(kwargs) or fit(*args, **kwargs)
+    )
+    training, held_out = split(faces, PROTOCOL)[1]
+    files = TrialFiles(tmp_path, "mini_xception", 1)
+    result = run_fold(faces, "mini_xception", 1, (training, held_out), PROTOCOL, files=files)
+    assert [one["keep_best"] for one in options] == [False]  # the held-out faces choose no epoch
+    right = EmotionClassifier(files.model)(faces.images).argmax(axis=1) == faces.labels
+    assert result.train_accuracy == pytest.approx(right[training].mean())
+    assert result.metrics.accuracy == pytest.approx(right[held_out].mean())
+
+
+def test_every_fold_has_weights_of_its_own_at_the_start(faces, monkeypatch):
+    seeds, build = [], MODELS["mini_xception"]
+    monkeypatch.setitem(
+        MODELS, "mini_xception", lambda seed=0, **options: seeds.append(seed) or build(seed=seed, **options)
+    )
+    for fold, indices in enumerate(split(faces, PROTOCOL)):
+        run_fold(faces, "mini_xception", fold, indices, replace(PROTOCOL, seed=3))
+    assert seeds == [3000, 3001]
+
+
+def test_speed_is_images_shown_by_wall_time(faces):
+    result = run_folds(faces, "mini_xception")[0]
+    history = replace(result.history, loss=[1.0, 1.0], seconds=[1.0, 2.0])
+    timed = replace(result, history=history, shown=30)
+    assert summarise("mini_xception", [timed, timed])["images_per_second"] == 20
 
 
 def test_same_seed_same_result_and_another_seed_another(faces):

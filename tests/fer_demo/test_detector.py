@@ -11,7 +11,7 @@ import fer_demo
 import tinycnn as tc
 from fer_demo.data.dataset import EMOTIONS
 from fer_demo.data.faces import draw_face
-from fer_demo.data.images import cut_face
+from fer_demo.data.images import cut_face, to_grey
 from fer_demo.detection import eyes
 from fer_demo.detection.cascades import CASCADES, CascadeDetector
 from fer_demo.detection.choose import face_detector
@@ -78,6 +78,19 @@ def test_top_emotion(detector):
     assert 0.5 < probability <= 1
     assert detector.top_emotion(photo()) == (None, None)
     assert detector.faces(np.zeros((1, 900), np.uint8)) == []
+
+
+def test_grey_is_what_the_eye_weighs():
+    blue, red = np.uint8([[[255, 0, 0]]]), np.uint8([[[0, 0, 255]]])  # in OpenCV's order
+    assert [int(to_grey(picture).item()) for picture in (blue, red)] == [29, 76]
+
+
+def test_what_is_usual(detector, monkeypatch):
+    assert (detector.align, detector.unsure) == (True, 0.4)
+    at_the_bound = np.array([[0.4, *[0.1] * 6]])  # is sure enough
+    monkeypatch.setattr(detector, "classifier", lambda crops: at_the_bound)
+    [face] = detector.classify(photo("happy"), [(0, 0, 48, 48)])
+    assert face.label == "angry"
 
 
 def test_unsure():

@@ -97,16 +97,46 @@ def test_cross_validation_does_what_the_recipe_says(faces, monkeypatch, name):
     np.testing.assert_array_equal(probabilities, expected.probabilities)
 
 
-def test_modern_is_what_it_says():
-    arguments = RECIPES["modern"].fit_arguments("mini_xception", LABELS, epochs=3, batch_size=40)
-    expected = tc.SGD(tc.OneCycle(0.1, steps=6), momentum=0.9, nesterov=True, weight_decay=5e-3)
-    assert arguments["optimizer"].config() == expected.config()
-    assert arguments["loss"].label_smoothing == 0.1
-    assert arguments["loss"].class_weights is None
-    assert arguments["ema"].decay == 0.999
-    assert repr(arguments["augment"]) == (
-        "Compose(steps=(HorizontalFlip(p=0.5), Affine(degrees=10, scale=(0.9, 1.1), shift=4)))"
-    )
+FLIP, MORE = "HorizontalFlip(p=0.5)", "Affine(degrees=10, scale=(0.9, 1.1), shift=4)"
+STRONG = (
+    "Affine(degrees=15, scale=(0.85, 1.15), shift=4), BrightnessContrast(brightness=0.3, contrast=0.3), "
+    "RandomErasing(p=0.5, scale=(0.02, 0.2), ratio=(0.3, 3.3))"
+)
+FEW = "Affine(degrees=0, scale=(1.0, 1.0), shift=2)"
+
+
+def adam(rate, warmup=0.3, decay=0.0):
+    return tc.Adam(tc.OneCycle(rate, steps=6, warmup_fraction=warmup), weight_decay=decay)
+
+
+def momentum(rate):
+    return tc.SGD(tc.OneCycle(rate, steps=6), momentum=0.9, nesterov=True, weight_decay=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "optimizer", "alexnet", "compact", "batch_size", "augment", "smoothing", "decay"),
+    [
+        ("default", adam(0.01), 0.001, 0.005, None, FLIP, 0, None),
+        ("brief", adam(0.01, 0.1), 0.001, 0.005, None, f"Compose(steps=({FLIP}, {FEW}))", 0, None),
+        ("paper", tc.Adam(tc.Constant(0.001)), 0.001, 0.001, 64, FLIP, 0, None),
+        ("modern", momentum(0.1), 0.01, 0.1, 128, f"Compose(steps=({FLIP}, {MORE}))", 0.1, 0.999),
+        ("small", adam(0.01, decay=0.01), 0.001, 0.005, 64, f"Compose(steps=({FLIP}, {MORE}))", 0, 0.999),
+        ("large", adam(0.01, 0.1, 0.1), 0.001, 0.005, 64, f"Compose(steps=({FLIP}, {MORE}))", 0, 0.999),
+        ("strong", momentum(0.1), 0.01, 0.1, 128, f"Compose(steps=({FLIP}, {STRONG}))", 0.1, 0.999),
+    ],
+)
+def test_a_recipe_is_what_its_table_says(
+    name, optimizer, alexnet, compact, batch_size, augment, smoothing, decay
+):
+    recipe = RECIPES[name]
+    arguments = recipe.fit_arguments("mini_xception", LABELS, epochs=3, batch_size=40)
+    assert arguments["optimizer"].config() == optimizer.config()
+    assert (recipe.learning_rates["alexnet"], recipe.learning_rates["compact"]) == (alexnet, compact)
+    assert (recipe.batch_size, repr(arguments["augment"])) == (batch_size, augment)
+    assert (arguments["loss"].label_smoothing, arguments["loss"].class_weights) == (smoothing, None)
+    assert (arguments["ema"] and arguments["ema"].decay) == decay
+    no_dropout = name in ("default", "brief", "small", "large")
+    assert recipe.dropout == ({"alexnet": 0.0} if no_dropout else {})
 
 
 def test_oversampling_shows_rare_emotions_more_often_and_trains_on_them(faces, monkeypatch):

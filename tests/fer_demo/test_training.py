@@ -7,7 +7,8 @@ import pytest
 
 from fer_demo.data.faces import synthetic_faces
 from fer_demo.errors import DataError
-from fer_demo.training import describe_data, hold_out, was_trained_on
+from fer_demo.recipes import RECIPES
+from fer_demo.training import default_batch_size, describe_data, hold_out, part_to_score, was_trained_on
 from tinycnn.errors import ConfigError
 
 FACES = synthetic_faces(70)
@@ -18,6 +19,17 @@ def test_a_share_is_taken_of_each_emotion():
     np.testing.assert_array_equal(np.sort(np.concatenate([training, held_out])), np.arange(70))
     counts = np.bincount(FACES.labels)
     np.testing.assert_array_equal(np.bincount(FACES.labels[held_out]), np.round(0.3 * counts))
+
+
+def test_batches_are_smaller_where_images_are_few():
+    sizes = [default_batch_size(RECIPES["default"], count) for count in (4999, 5000)]
+    assert [*sizes, default_batch_size(RECIPES["small"], 10)] == [24, 32, 64]
+
+
+def test_the_part_to_score_is_the_first_there_is_or_a_fifth():
+    assert part_to_score(FACES, "PrivateTest", "PublicTest") == "0.2"
+    marked = replace(FACES, usage=np.array(["Training", "PublicTest"] * 35))
+    assert part_to_score(marked, "PrivateTest", "PublicTest") == "PublicTest"
 
 
 def test_the_seed_decides_which():

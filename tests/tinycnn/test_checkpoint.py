@@ -168,6 +168,20 @@ def test_a_state_that_is_replaced_is_as_before_a_step_that_fails():
     assert weights(model) == before
 
 
+def test_after_a_batch_that_failed_it_goes_on_as_if_that_had_not_been_begun(path):
+    def noise_and_nan(batch, rng):
+        noisy = noise(batch, rng).astype(np.float32)
+        return noisy * np.float32(np.nan) if next(calls, None) is None else noisy
+
+    model, calls = build(), iter(range(BATCHES + 1))
+    whole = outcome(model, fit(model))
+    noise_and_nan.__qualname__ = noise.__qualname__
+    with pytest.raises(tc.NonFiniteError):
+        fit(build(), tc.Checkpoint(path), noise_and_nan)
+    model = build()
+    assert outcome(model, fit(model, tc.Checkpoint(path))) == whole
+
+
 def test_arguments_of_an_optimiser_and_a_schedule_of_one_s_own_count(path):
     class Lion(tc.Optimizer):
         slot_names = ("m",)

@@ -109,7 +109,9 @@ def test_bad_data():
         tc.SoftmaxCrossEntropy(class_weights=[1, 2])(logits, np.zeros(3, int))
 
 
-@pytest.mark.parametrize("row", [[0.5, 0.4], [1.5, -0.5], [np.nan, 1], [np.inf, -np.inf], [0, 0]])
+@pytest.mark.parametrize(
+    "row", [[0.5, 0.4], [0.5, 0.502], [1.5, -0.5], [np.nan, 1], [np.inf, -np.inf], [0, 0]]
+)
 def test_what_is_no_distribution_is_refused(row):
     labels = np.array([[0.5, 0.5], row])
     with pytest.raises(tc.ConfigError, match=r"labels at position 1 are \[.*\]: expected probabilities"):

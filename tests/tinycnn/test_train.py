@@ -6,6 +6,7 @@ import pytest
 import tinycnn as tc
 from tinycnn import train
 from tinycnn.kernels.memory import Arena, empty, recycled_memory
+from tinycnn.run import Best, Evaluation
 
 
 def small_model(seed=0):
@@ -101,26 +102,57 @@ def test_same_seed_same_bits_whatever_the_threads(backend):
 def test_best_weights_are_kept_and_last_ones_on_request():
     x, labels = stripes(64)
 
-    def run(keep_best):
+    def run(**choice):
         model, seen = small_model(), []
         history = model.fit(
             x,
             labels,
             epochs=6,
-            optimizer=tc.SGD(1.0),  # far too fast, so that the last epoch is unlikely to be the best
-            validation=stripes(64, 1),
+            optimizer=tc.SGD(0.1),
+            validation=(x, 1 - labels),  # wrong: the more it learns, the worse
             prepare=scale,
-            keep_best=keep_best,
             callbacks=[lambda model, history: seen.append(weights(model))],
             progress=False,
+            **choice,
         )
         return weights(model), seen, history
 
-    best, seen, history = run(True)
-    assert history.best_epoch == int(np.argmin(history.val_loss))
-    assert best == seen[history.best_epoch]
-    last, seen, _ = run(False)
+    for choice in ({}, {"keep_best": True}):
+        best, seen, history = run(**choice)
+        assert history.best_epoch == int(np.argmin(history.val_loss)) < 5
+        assert best == seen[history.best_epoch]
+    last, seen, _ = run(keep_best=False)
     assert last == seen[-1]
+
+
+def test_of_two_epochs_as_good_the_first_is_the_best():
+    best = Best()
+    for number, loss in enumerate([2.0, 1.0, 1.0]):
+        best.offer(loss, {"w": np.array([number])})
+    assert best.weights["w"] == 1
+
+
+def test_an_epoch_s_means_are_over_images_and_not_over_batches():
+    history = tc.History()
+    history.add_training([Evaluation(1.0, 1.0, 3), Evaluation(4.0, 0.0, 1)])
+    assert (history.loss, history.accuracy) == ([1.75], [0.75])
+
+
+def test_validation_and_callbacks_see_the_average():
+    model, validation, seen = small_model(), stripes(64, 1), []
+    history = model.fit(
+        *stripes(64),
+        epochs=2,
+        batch_size=16,
+        prepare=scale,
+        validation=validation,
+        keep_best=False,
+        ema=tc.ExponentialMovingAverage(0.9),
+        callbacks=[lambda model, _: seen.append(model.evaluate(*validation, prepare=scale).loss)],
+        progress=False,
+    )
+    assert seen == pytest.approx(history.val_loss)
+    assert model.evaluate(*validation, prepare=scale).loss == pytest.approx(history.val_loss[-1])
 
 
 def test_averaged_weights_are_what_remains():
@@ -281,7 +313,19 @@ def test_a_callback_can_stop():
     assert len(history.loss) == 2
 
 
-def test_plateau_schedule_hears_of_the_validation_loss():
+@pytest.mark.parametrize(("validation", "told"), [(stripes(16, 1), "val_loss"), (None, "loss")])
+def test_a_schedule_hears_of_the_validation_loss_if_there_is_one(validation, told):
+    class Listening(tc.Constant):
+        def observe(self, loss):
+            heard.append(loss)
+
+    heard = []
+    options = {"epochs": 3, "optimizer": tc.SGD(Listening(0.1)), "validation": validation}
+    history = small_model().fit(*stripes(32), prepare=scale, progress=False, **options)
+    assert heard == getattr(history, told)
+
+
+def test_a_plateau_lowers_the_rate():
     schedule = tc.ReduceOnPlateau(0.1, patience=0, threshold=0.99)
     history = small_model().fit(
         *stripes(32),

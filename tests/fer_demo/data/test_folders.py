@@ -42,6 +42,24 @@ def test_images_come_in_the_order_of_their_names_with_the_labels_of_their_folder
     assert dataset.sha256 == content_digest(dataset.images, dataset.labels)
 
 
+@pytest.mark.parametrize(
+    ("name", "usage"),
+    [
+        ("train", "Training"),
+        ("training", "Training"),
+        ("val", "PublicTest"),
+        ("valid", "PublicTest"),
+        ("validation", "PublicTest"),
+        ("publictest", "PublicTest"),
+        ("test", "PrivateTest"),
+        ("PrivateTest", "PrivateTest"),
+    ],
+)
+def test_names_of_parts(tmp_path, name, usage):
+    put(tmp_path / name / "fear" / "1.png")
+    assert read_folder(tmp_path).usage.tolist() == [usage]
+
+
 def test_kaggles_parts_become_usages(tmp_path):
     for number, part in enumerate(("Test", "train", "validation")):
         put(tmp_path / part / "fear" / "1.png", number)
@@ -52,7 +70,15 @@ def test_kaggles_parts_become_usages(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "emotion"),
-    [("Anger", "angry"), ("DISGUSTED", "disgust"), ("Happiness", "happy"), ("surprised", "surprise")],
+    [
+        ("Anger", "angry"),
+        ("DISGUSTED", "disgust"),
+        ("fearful", "fear"),
+        ("Happiness", "happy"),
+        ("sadness", "sad"),
+        ("surprised", "surprise"),
+        ("neutrality", "neutral"),
+    ],
 )
 def test_synonyms_of_emotions(tmp_path, name, emotion):
     put(tmp_path / name / "1.png")
