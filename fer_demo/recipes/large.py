@@ -1,7 +1,6 @@
 """`small` for long trainings of networks that can learn the training faces by heart, such as AlexNet.
 
-Weights decay ten times as fast, and the rate soon begins to fall: by a low rate such a network learns most.
-Made for `--teacher` too.
+Weights decay ten times as fast, and the rate begins to fall sooner. Made for `--teacher` too.
 """
 
 from dataclasses import replace
