@@ -8,7 +8,7 @@ import numpy as np
 
 import tinycnn as tc
 from fer_demo.calibration import TEMPERATURES, temper
-from fer_demo.data.dataset import EMOTIONS, IMAGE_SIZE
+from fer_demo.data.dataset import EMOTIONS, IMAGE_SIZE, display_name
 from fer_demo.preprocess import Normalisation
 from tinycnn.checks import is_number, refuse
 from tinycnn.finite import all_finite
@@ -66,7 +66,7 @@ class EmotionClassifier:
 
     def __init__(self, weights: str | Path = "mini_xception", flip_average: bool = False) -> None:
         self.path = existing_weights(weights)
-        self.name, self.flip_average = self.path.stem, flip_average
+        self.name, self.flip_average = display_name(self.path.stem), flip_average
         self.info, self.quantized = tc.load_info(self.path), tc.is_quantized(self.path)
         if self.quantized:
             int8 = tc.load_quantized(self.path)

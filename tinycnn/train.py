@@ -208,7 +208,8 @@ def train_step(
         logits, backward = plan.run_model(body, x)
         value, dlogits = loss(logits, labels)
         check_gradient(loss, dlogits, logits)
-        result = Evaluation(value + model.penalty(), _accuracy(logits, labels), len(labels))
+        # A loss of one's own may return NumPy's number, which a history could not keep as JSON.
+        result = Evaluation(float(value + model.penalty()), _accuracy(logits, labels), len(labels))
         backward(dlogits)
         grads = model.grads
         finite = math.isfinite(result.loss) and all(map(all_finite, grads.values()))

@@ -184,7 +184,7 @@ def mistakes(
 
 def labelled(figure: Figure, title: str, synthetic: bool) -> Figure:
     """Give a figure a title, and a loud notice on synthetic faces."""
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12, weight="bold")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12, weight="bold", parse_math=False)
     if synthetic:
         figure.supxlabel(f" {SYNTHETIC_TITLE} ", fontsize=10, weight="bold", backgroundcolor=_WARNING)
     return figure

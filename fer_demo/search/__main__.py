@@ -60,8 +60,9 @@ def main(
 ) -> None:
     """Train a network again and again, with another recipe, learning rate, batch size, depth and width.
 
-    Optuna chooses what has promise after what was found before; a trial that is worse than the median of the
-    others at its epoch is given up. The best model is kept. --resume may be given with more --trials.
+    Optuna chooses what has promise after what was found before; a trial whose best accuracy so far is below
+    the median, at that epoch, of those trained to the end is given up. The best model is kept. --resume may
+    be given with more --trials.
 
     Without --data the faces are synthetic: drawn by this program, so that everything runs with no download.
     """

@@ -1,5 +1,8 @@
 """From faces to probabilities, whatever a file's order of labels, dtype and temperature."""
 
+import os
+import sys
+
 import numpy as np
 import pytest
 
@@ -36,6 +39,13 @@ def saved(tmp_path):
 def expected(faces):
     x = (faces.astype(np.float32) - 120) / 60
     return small_model().forward(x)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
+def test_a_name_that_is_no_text_is_shown_with_question_marks(saved, tmp_path):
+    path = tmp_path / os.fsdecode(b"w\xff\x1b[31m.safetensors")
+    saved().rename(path)
+    assert EmotionClassifier(path).name == "w??[31m"
 
 
 def test_probabilities_are_the_models_for_normalised_faces(saved, faces, expected):

@@ -178,6 +178,8 @@ def test_the_default_layer_is_the_last_map_before_pooling_and_dense_layers():
     dense = {"flat": tc.Flatten(), "dense": tc.Dense(2, 2, rng=0)}
     same(tc.Sequential({**conv, **tiny, **dense}), "relu")
     same(tc.Sequential({"features": tc.Sequential({**conv, **tiny}), **dense}), "features.relu")
+    behind = {"pool": tc.MaxPool2D(2), "drop": tc.Dropout(0.5), "flat": tc.Flatten(), "dense": tc.Dense(8, 2)}
+    same(tc.Sequential({**conv, **behind}), "relu")
     same(network(np.float32), "relu2")
     residual = tc.Residual(tc.Conv2D(1, 1, 1, rng=0))
     same(tc.Sequential({"module": residual, "mean": tc.GlobalAvgPool2D()}), "module")

@@ -52,6 +52,23 @@ def test_files_hold_the_history(tmp_path, validation):
             assert float(cells[number][name]) == lines[number][name] == getattr(history, name)[number]
 
 
+def test_a_loss_of_one_s_own_may_return_numpys_number(tmp_path):
+    class Own(tc.SoftmaxCrossEntropy):
+        def __call__(self, logits, labels):
+            value, gradient = super().__call__(logits, labels)
+            return np.float32(value), gradient
+
+    history = tc.Sequential([tc.Dense(2, 2, rng=0)]).fit(
+        np.eye(2, dtype=np.float32),
+        np.arange(2),
+        epochs=2,
+        loss=Own(),
+        callbacks=[JSONLinesLog(tmp_path / "log.jsonl")],
+        progress=False,
+    )
+    assert {type(loss) for loss in history.loss} == {float}
+
+
 def test_a_training_that_goes_on_has_each_epoch_once(tmp_path):
     log, checkpoint = CSVLog(tmp_path / "log.csv"), tc.Checkpoint(tmp_path / "checkpoint", every=0)
 

@@ -51,6 +51,12 @@ def test_curves_of_a_mapping_need_no_validation():
     assert [len(axes.lines) for axes in figure.axes] == [1, 1]
 
 
+def test_curves_of_arrays():
+    names = ("loss", "accuracy", "val_loss", "val_accuracy")
+    figure = plot.curves(dict.fromkeys(names, np.array([0.5, 0.4])))
+    assert [len(axes.lines) for axes in figure.axes] == [2, 2]
+
+
 def test_curves_without_validation_have_one_line():
     figure = plot.curves(tc.History(loss=[2.0], accuracy=[0.5]))
     assert [len(axes.lines) for axes in figure.axes] == [1, 1]

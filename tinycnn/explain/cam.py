@@ -8,7 +8,7 @@ from tinycnn.checks import check_positive
 from tinycnn.errors import ConfigError, DTypeError, ShapeError
 from tinycnn.explain.twin import ClassIndex, Twin, check_model, score_gradient
 from tinycnn.kernels import one_thread_pool
-from tinycnn.layers import AvgPool2D, Layer, MaxPool2D, Sequential
+from tinycnn.layers import AvgPool2D, Dropout, Layer, MaxPool2D, Sequential
 from tinycnn.layers.base import Shape, joined
 
 
@@ -32,7 +32,7 @@ def grad_cam(
         class_index: from 0 to K - 1, one for all images or one for each.
         layer: path of a layer that gives maps, as `model.walk()` names it. By default the last one, before
             the network takes a mean or lays the numbers in a row; pooling after it is passed over, for it
-            only makes the picture coarser.
+            only makes the picture coarser, and so is dropout.
         upsample: enlarge the result to (N, H, W).
 
     Raises:
@@ -103,7 +103,8 @@ def _stations(layer: Layer, path: str, shape: Shape) -> Iterator[tuple[str, Laye
 
 
 def _is_map(layer: Layer, shape: Shape) -> bool:
-    return len(shape) == 3 and shape[:2] != (1, 1) and not isinstance(layer, MaxPool2D | AvgPool2D)
+    passed_over = isinstance(layer, MaxPool2D | AvgPool2D | Dropout)
+    return len(shape) == 3 and shape[:2] != (1, 1) and not passed_over
 
 
 def resize(maps: np.ndarray, height: int, width: int) -> np.ndarray:

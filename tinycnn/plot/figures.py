@@ -58,7 +58,8 @@ def curves(
     axes_of_both = figure.subplots(1, 2)
     for axes, measure in zip(axes_of_both, ("loss", "accuracy"), strict=True):
         _draw(axes, [run[measure] for run in runs], _TRAINING, "-", labels[0])
-        if any(held_out := [run.get(f"val_{measure}", []) for run in runs]):
+        held_out = [run.get(f"val_{measure}", []) for run in runs]
+        if any(values is not None and len(values) for values in held_out):
             _draw(axes, held_out, _VALIDATION, "--", labels[1])
         axes.set_xlabel("epoch")
         axes.set_title(measure, fontsize=10, loc="left")

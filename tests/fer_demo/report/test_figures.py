@@ -112,3 +112,9 @@ def test_reliability_has_a_bar_for_each_bin_that_holds_faces(tmp_path):
     upper, lower = ([bar.get_height() for bar in axes.containers[0]] for axes in figure.axes)
     np.testing.assert_array_equal(upper, [np.nan, np.nan, np.nan, 1, 0.5])
     assert lower == [0, 0, 0, 1, 2]
+
+
+def test_a_name_with_dollar_signs_is_no_formula(tmp_path):
+    figures.labelled(figures.new_figure(3, 3), "a$_$b: confusion", synthetic=False).savefig(
+        tmp_path / "a.png"
+    )

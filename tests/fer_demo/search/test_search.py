@@ -17,6 +17,7 @@ from fer_demo.search.space import FAMILIES, Choice
 
 pytest.importorskip("optuna", reason="the search needs Optuna, of the extra 'search'")
 from fer_demo.search import __main__ as search
+from fer_demo.search import study
 
 SMALL = ["--data", "faces.csv", "--backend", "numpy", "--validation", "0.3", "--checkpoint-every", "0"]
 
@@ -64,6 +65,19 @@ def test_interrupted_it_goes_on_as_if_nothing_had_been(call):
     assert sum(array.size for array in model.params.values()) == best["parameters"]
     assert info["metrics"]["validation_accuracy"] == best["accuracy"][-1]
     assert not [*Path("out").glob("*.checkpoint*")]
+
+
+def test_cut_short_before_the_first_choice_it_chooses_the_same(call, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    whole = ["--epochs", "1", "--trials", "1"]
+    assert call(*whole, "--out", "once")[0] == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(study, "choose", killed)
+        assert call(*whole, "--out", "out")[0] == 130
+    assert call(*whole, "--out", "out", "--resume")[0] == 0
+    assert trials("out") == trials("once")
 
 
 def test_a_finished_search_is_not_lost_and_teaches_nobody_what_is_held_out(call, in_process, monkeypatch):
