@@ -326,13 +326,15 @@ def _arrays(entries: list[tuple[str, dict[str, Any]]], own: dict[str, np.ndarray
 
 
 def check_finite(name: str, array: np.ndarray) -> None:
-    """Raise a ConfigError, which names the first place, unless an array holds finite numbers alone."""
+    """Raise a ConfigError unless an array holds finite numbers alone, and a variance none below 0."""
     if not all_finite(array):
         place = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
         raise ConfigError(
             f"{name}{list(place)} is {array[place]}: expected finite weights; the training has diverged, "
             "use a model from before, or a lower learning rate"
         )
+    if name.endswith("running_var") and array.min() < 0:
+        raise ConfigError(f"{name} has {array.min()}: expected variances, of at least 0")
 
 
 def _check_depth(depth: int) -> None:

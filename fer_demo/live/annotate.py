@@ -92,8 +92,10 @@ class Annotator:
         root = next((root for root in self._roots if path.is_relative_to(root)), path.parent)
         target = (self._folder / path.relative_to(root)).with_suffix(ending)
         stem, number = target.stem, 1
-        while target in self._written:  # of two folders' files with one name, or a.gif and a.png
-            number += 1
+        # Of a.gif and a.png the second keeps its name, whoever comes first.
+        anothers = ending != path.suffix and path.with_suffix(ending).resolve() in self._originals
+        while anothers or target in self._written:  # or two folders have files of one name
+            number, anothers = number + 1, False
             target = target.with_stem(f"{stem}-{number}")
         if target.resolve() in self._originals:
             name, place = display_name(str(path)), display_name(str(target))

@@ -8,6 +8,7 @@ import struct
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from fer_demo import cli, predict, webcam
@@ -168,6 +169,16 @@ def test_intact_files_give_exit_code_0(run, media):
     code, output, error = run(predict.app, "media/a.png", "media/sub")
     assert (code, error) == (0, "")
     assert "media/a.png" in output
+
+
+def test_a_copy_does_not_take_the_name_of_another_original(run, tmp_path):
+    (tmp_path / "in").mkdir()
+    for number, name in enumerate(("a.pgm", "a.png")):  # a copy of the first is a PNG file too
+        cv2.imwrite(str(tmp_path / "in" / name), np.full((30, 30 + number), 99, np.uint8))
+    code, _, error = run(predict.app, "in", "--annotate", "copies")
+    assert code == 0, error
+    widths = {path.name: cv2.imread(str(path)).shape[1] for path in (tmp_path / "copies").iterdir()}
+    assert widths == {"a-2.png": 30, "a.png": 31}
 
 
 def test_a_copy_never_replaces_its_original(run, media):

@@ -103,6 +103,7 @@ GOOD = interop.state_dict(small())
         ({"a.weight": np.zeros((3, 2), int)}, "a.weight is int64: expected a NumPy array of float32"),
         ({"a.weight": [[0.0] * 2] * 3}, "a.weight is list: expected a NumPy array"),
         ({"b.running_var": np.full(3, 1e300)}, r"b.running_var\[0\] is inf: expected finite"),
+        ({"b.running_var": np.full(3, -0.5)}, r"b.running_var has -0.5: expected variances, of at least 0"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused_and_change_nothing(change, message):
