@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import tinycnn as tc
 from tinycnn.kernels.integer import requantise
 from tinycnn.quantized.numbers import Scale, Weights, fixed_point
+from tinycnn.quantized.outline import outline
 from tinycnn.sealed import safetensors_bytes
 
 
@@ -295,6 +296,13 @@ def test_layers_that_cannot_be_are_refused(rewritten, layers, input_shape, messa
 def test_layers_without_a_form_in_whole_numbers_are_named(images, layers, message):
     with pytest.raises(tc.ConfigError, match=message):
         tc.quantize(tc.Sequential(layers), images)
+
+
+def test_an_average_pool_of_any_size_takes_the_memory_of_one_number():
+    """A file may claim any, before anything tells that it lies."""
+    [(_, step)] = outline(tc.Sequential([tc.AvgPool2D(64)]), (64, 64, 3))
+    assert step.taps.shape == (64, 64, 3)
+    assert step.taps.strides == (0, 0, 0)
 
 
 def test_a_forward_pass_of_its_own_has_no_form(images):
