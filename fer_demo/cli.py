@@ -66,7 +66,7 @@ class Part(StrEnum):
 
 Source = Annotated[
     Path | None,
-    typer.Option("--data", help="FER2013's CSV, a folder."),
+    typer.Option("--data", help="FER2013's CSV or folder."),
 ]
 Photos = Annotated[Path, typer.Option("--data", help="FER2013 as .csv, or a folder of photos by emotion.")]
 Validation = Annotated[

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -81,27 +81,23 @@ def main(
     )
     cli.check_outputs({"--annotate": annotate}, paths)  # whose folders the next run would find it in
     detector = EmotionDetector(weights, face_detector(faces, SEARCHED), unsure)
-    annotator, interrupted = Annotator(annotate, paths, files), False
-    try:
-        with ExitStack() as stack:
-            notes = [stack.enter_context(_json_to(json_lines))] if json_lines else []
-            notes += [stack.enter_context(_csv_to(csv))] if csv else []
-            bar = stack.enter_context(
-                Progress(console=console, transient=True, disable=not console.is_terminal)
-            )
-            task = bar.add_task("", total=len(files))
-            for path in files:
-                summaries.append(Summary(display_name(str(path))))
-                bar.update(task, description=summaries[-1].name)
-                try:
-                    with closing(annotator):
-                        results = analyse(detector, path, partial(annotator.add, path=path))
-                        _take_down(results, summaries[-1], notes, partial(bar.update, task))
-                except (DataError, DeviceError) as error:
-                    faults.append(str(error))
-                bar.advance(task)
-    except KeyboardInterrupt:
-        interrupted = True
+    annotator, interrupted = Annotator(annotate, paths, files), True  # until all is done
+    with suppress(KeyboardInterrupt), ExitStack() as stack:
+        notes = [stack.enter_context(_json_to(json_lines))] if json_lines else []
+        notes += [stack.enter_context(_csv_to(csv))] if csv else []
+        bar = stack.enter_context(Progress(console=console, transient=True, disable=not console.is_terminal))
+        task = bar.add_task("", total=len(files))
+        for path in files:
+            summaries.append(Summary(display_name(str(path))))
+            bar.update(task, description=summaries[-1].name)
+            try:
+                with closing(annotator):
+                    results = analyse(detector, path, partial(annotator.add, path=path))
+                    _take_down(results, summaries[-1], notes, partial(bar.update, task))
+            except (DataError, DeviceError) as error:
+                faults.append(str(error))
+            bar.advance(task)
+        interrupted = False
     summaries = [summary for summary in summaries if summary.pictures]
     _print_table(summaries, console)
     _report(summaries, faults, len(files))
@@ -152,6 +148,7 @@ Note = Callable[["Result"], object]
 def _take_down(
     results: Iterable["Result"], summary: Summary, notes: Iterable[Note], show: Callable[..., object]
 ) -> None:
+    """Write a file's results where they belong, as they come."""
     for result in results:
         summary.add(result)
         for note in notes:

@@ -86,9 +86,6 @@ class Prepared:
     def _new_plan(self, x: np.ndarray) -> Plan:
         plan: Plan
         try:
-            for _, layer in self._model.walk():
-                if is_patched(layer, "forward", "_forward"):
-                    raise NoRuleError(layer)
             plan = _Plan(Walk(self._model, x), x)
         except NoRuleError:
             plan = _layer_by_layer
@@ -166,9 +163,15 @@ class Walk:
     Attributes:
         steps: what to do.
         result: the model's output.
+
+    Raises:
+        NoRuleError: there is no rule for a layer, or this very object has a forward pass of its own.
     """
 
     def __init__(self, model: Layer, x: np.ndarray) -> None:
+        for _, layer in model.walk():
+            if is_patched(layer, "forward", "_forward"):
+                raise NoRuleError(layer)
         self.steps: list[Step] = []
         self._shared: set[int] = set()  # values that two paths start from: no step that makes one may change
         self.result = self._run(model, _Value(0, x))

@@ -321,11 +321,11 @@ def _arrays(entries: list[tuple[str, dict[str, Any]]], own: dict[str, np.ndarray
             raise ConfigError(f"{name} has shape {shape}, its architecture needs {own[name].shape}")
         stored = np.frombuffer(entry["data"], dtype).reshape(shape)
         arrays[name] = stored.astype(dtype.newbyteorder("="))
-        check_finite(name, stored)
+        check_weights(name, stored)
     return arrays
 
 
-def check_finite(name: str, array: np.ndarray) -> None:
+def check_weights(name: str, array: np.ndarray) -> None:
     """Raise a ConfigError unless an array holds finite numbers alone, and a variance none below 0."""
     if not all_finite(array):
         place = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))

@@ -142,15 +142,14 @@ class Search:
     def _trials(self, study: Any) -> Iterator[Any]:
         """Give trials up to the planned number: first the one that was cut short."""
         kept = study.get_trials()
-        for number in range(max(len(kept), self._plan.trials)):
-            if number < len(kept) and kept[number].state.is_finished():
+        for number, trial in enumerate([*kept, *[None] * (self._plan.trials - len(kept))]):
+            if trial is not None and trial.state.is_finished():
                 self._checkpoint(number).remove()  # if the run was killed just before it did so
                 continue
             # A generator of its own for every trial: so a search that was cut short chooses the same.
             (seed,) = np.random.SeedSequence((self._plan.seed, number)).generate_state(1).tolist()
             study.sampler = self._optuna.samplers.TPESampler(seed=seed)
-            is_kept = number < len(kept)
-            yield self._optuna.trial.Trial(study, kept[number]._trial_id) if is_kept else study.ask()
+            yield study.ask() if trial is None else self._optuna.trial.Trial(study, trial._trial_id)
 
     def _train(
         self,

@@ -119,10 +119,11 @@ def test_a_cross_validation_gives_a_row_per_model(collect, tmp_path):
     path = results(tmp_path, "results", protocol=protocol, models={"mini_xception": model})
     rows, table = collect(path, name="folds")
     assert rows[0]["accuracy"] == SPREAD
-    assert "| paper, rate 0.001, teacher 0.7 at temperature 2 | in one fold | 1,234 | 8 | 64 | 0 |" in table
-    assert "| 0 | 0.5500 ± 0.0100 |" in table
+    taught = "paper, rate 0.001, teacher 0.7 at temperature 2"
+    assert f"| {taught} | in one fold | 1,234 | 8 | 64 | 0 | 0.5500 ± 0.0100 |" in table
     assert "| 0.5882 | 10 |" in table  # what the paper prints, and minutes
-    assert "--seed 0 --keep-copies-together --teacher-share 0.7 --teacher-temperature 2.0" in table
+    assert "--folds 2 --epochs 8 --batch-size 64 --seed 0 --keep-copies-together --teacher-share 0.7" in table
+    assert "--teacher-share 0.7 --teacher-temperature 2.0" in table
 
 
 def test_an_ablation_and_the_paper_become_the_tables_of_their_reports(collect, tmp_path):

@@ -31,8 +31,8 @@ def grad_cam(
         x: (N, H, W, C), of the parameters' dtype.
         class_index: from 0 to K - 1, one for all images or one for each.
         layer: path of a layer that gives maps, as `model.walk()` names it. By default the last one, before
-            the network takes a mean or lays the numbers in a row; pooling after it is passed over, for it
-            only makes the picture coarser, and so is dropout.
+            the network takes a mean or lays the numbers in a row; dropout after it is passed over, and so is
+            pooling, for it only makes the picture coarser.
         upsample: enlarge the result to (N, H, W).
 
     Raises:

@@ -23,7 +23,7 @@ from tinycnn.layers import Concat, Residual
 from tinycnn.layers.base import Layer
 from tinycnn.layers.initializers import placeholders
 from tinycnn.model import Sequential
-from tinycnn.save import check_finite, place
+from tinycnn.save import check_weights, place
 
 __all__ = ["load_h5"]
 
@@ -283,6 +283,6 @@ def _weights(layer: Layer, names: list[str], paths: list[str], file: HDF5) -> di
         if shape not in (own[name].shape, (*own[name].shape, 1)):  # a depthwise kernel has a last axis of 1
             raise ConfigError(f"{path!r} has shape {shape}, expected {own[name].shape}")
         result[name] = file.array(path).reshape(own[name].shape)
-        check_finite(name, result[name])
+        check_weights(name, result[name])
     dtype = result[names[0]].dtype if names else np.float32
     return {name: array.astype(dtype, copy=False) for name, array in result.items()}

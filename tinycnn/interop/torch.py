@@ -18,7 +18,7 @@ from tinycnn.interop.nchw import WITH_ARRAYS, flattened_maps, from_nchw, nchw_sh
 from tinycnn.layers import Composite
 from tinycnn.layers.base import Layer, Shape, joined
 from tinycnn.model import Sequential
-from tinycnn.save import check_finite, parse_safetensors
+from tinycnn.save import check_weights, parse_safetensors
 from tinycnn.sealed import safetensors_bytes
 
 __all__ = ["load", "load_state_dict", "save", "state_dict"]
@@ -198,5 +198,5 @@ def _fitting(slot: _Slot, array: np.ndarray) -> np.ndarray:
         raise ConfigError(f"{slot.name} has shape {array.shape}, expected {expected}")
     with np.errstate(over="ignore"):  # what becomes infinite is refused
         result = from_nchw(slot.layer, slot.key, array, slot.map_shape).astype(slot.array.dtype)
-    check_finite(slot.name, result)
+    check_weights(slot.name, result)
     return result

@@ -59,14 +59,12 @@ class _NamedWalk(Walk):
     def __init__(self, model: Layer, x: np.ndarray) -> None:
         self.paths: list[str] = []
         self._layers = {id(layer): path for path, layer in model.walk()}
-        for path, layer in model.walk():
-            if is_patched(layer, "forward", "_forward"):
-                raise _without_form(path, f"{type(layer).__name__} with a forward pass of its own")
         try:
             super().__init__(model, x)
         except NoRuleError as error:
             (layer,) = error.args
-            raise _without_form(self._layers[id(layer)], type(layer).__name__) from None
+            own = " with a forward pass of its own" if is_patched(layer, "forward", "_forward") else ""
+            raise _without_form(self._layers[id(layer)], f"{type(layer).__name__}{own}") from None
 
     def _run(self, layer: Layer, x: Any) -> Any:
         result = super()._run(layer, x)

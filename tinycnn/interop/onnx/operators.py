@@ -14,7 +14,7 @@ from tinycnn.interop.nchw import from_nchw, map_of, nchw_shape
 from tinycnn.kernels.padding import NO_PAD, Pad
 from tinycnn.layers.base import Layer, Shape
 from tinycnn.layers.initializers import placeholders
-from tinycnn.save import check_finite, place
+from tinycnn.save import check_weights, place
 
 
 class Value(NamedTuple):
@@ -87,7 +87,7 @@ def _layer(operator: Operator, layer: Layer, **arrays: np.ndarray) -> Result:
         shape = nchw_shape(layer, key, own[key].shape)
         if array.dtype != np.float32 or array.shape != shape:
             raise ConfigError(f"its {key} is {array.dtype} {array.shape}, expected float32 {shape}")
-        check_finite(key, array)
+        check_weights(key, array)
         # A copy: of the file's bytes, which cannot be written to, and which another array may share.
         turned[key] = np.array(from_nchw(layer, key, array, x.map_shape))
     place(layer, turned)

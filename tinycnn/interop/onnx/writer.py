@@ -18,7 +18,7 @@ from tinycnn.layers.base import Layer, Shape, behaves_as, is_patched, joined
 from tinycnn.layers.conv import Window
 from tinycnn.model import Sequential
 from tinycnn.optional import optional
-from tinycnn.save import check_finite, checked_labels
+from tinycnn.save import check_weights, checked_labels
 
 #: The oldest set of operators in which Softmax means what it does here: old programs can read it.
 OPSET, IR_VERSION = 13, 7
@@ -147,7 +147,7 @@ class _Writer:
             name = f"{path}.{key}"
             if array.dtype != np.float32:
                 raise ConfigError(f"{name} is {array.dtype}: use model.astype(np.float32)")
-            check_finite(name, array)
+            check_weights(name, array)
             self._weights[name] = to_nchw(layer, key, array, self._maps.get(path))
             names.append(name)
         return names
@@ -202,7 +202,7 @@ class _Writer:
         for name, folded in ((kernel, self._weights[kernel] * per_output), (bias, shift)):
             with np.errstate(over="ignore"):  # what becomes infinite is refused
                 self._weights[name] = folded.astype(np.float32)
-            check_finite(f"{path!r}, in the weights before it,", self._weights[name])
+            check_weights(f"{path!r}, in the weights before it,", self._weights[name])
         last.inputs[2:] = [bias]
         return x
 
