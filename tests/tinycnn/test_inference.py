@@ -1,6 +1,11 @@
 """Prepared networks: the outputs of `forward`, for any batch, size, backend and number of threads."""
 
+import hashlib
+import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -177,6 +182,29 @@ def test_neither_threads_nor_company_change_a_bit():
         finally:
             tc.set_threads(before)
     assert len({result.tobytes() for result in results}) == 1
+
+
+def bits(images):
+    """Return a digest of what the small network makes of so many images."""
+    x = draw(np.random.default_rng(1), images, 30, 30, 1)
+    with tc.backend("numba"):
+        return hashlib.sha256(tc.compile_for_inference(network())(x).tobytes()).hexdigest()
+
+
+def test_a_processor_with_fewer_registers_gives_the_same_bits():
+    codegen = pytest.importorskip("numba.core.codegen", reason="registers are compiled code's matter")
+    features = codegen.get_host_cpu_features()
+    if "+avx512f" not in features:
+        pytest.skip("this processor has no more registers than others")
+    code = "from tests.tinycnn.test_inference import bits; print(bits(3))"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"NUMBA_CPU_FEATURES": features.replace("+avx512", "-avx512")},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert result.stdout.strip() == bits(3), result.stderr
 
 
 def test_unknown_layers_and_changed_ones_run_as_they_are(backend):

@@ -54,7 +54,7 @@ def prepare_steps(
         else:
             chunks, common, each = -(-n // block), np.empty(0, dtype), length + each
         arguments = (x.reshape(-1), y.reshape(-1), p, weights(), common, n, length, size)
-        share_call(_run, arguments, (each, dtype), chunks, n * size)
+        share_call(_run, arguments, (each, dtype), chunks, n * size + layout.length)
         return y
 
     return run

@@ -1,7 +1,8 @@
 """The steps of an inference, compiled: one function that carries out a piece of any of them.
 
 All values of an image lie in one flat array, each with room for the zeros that a later window reaches over.
-A tile of pixels goes through a window at a time, its sums in registers from the bias to the ReLU.
+A tile of pixels goes through a window at a time, its sums in registers from the bias to the ReLU: six pixels
+keep the registers of most processors full, twelve those of others (`MANY_REGISTERS`).
 """
 
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from numba.extending import intrinsic
 
 from tinycnn.kernels.jit.compile import part, shared
 from tinycnn.kernels.jit.image import clear
-from tinycnn.kernels.jit.simd import choose, fma, half_zeros, load, store, wins, zeros
+from tinycnn.kernels.jit.simd import MANY_REGISTERS, choose, fma, half_zeros, load, store, wins, zeros
 
 #: The kinds of steps; the last two bring the input in and the result out.
 WINDOW, POOL, MEAN, SOFTMAX, SAME, LOAD, STORE = range(7)
@@ -126,42 +127,60 @@ def positive(typing_context: Any, vector: Any) -> Any:
     return vector(vector), generate
 
 
-def _convolution(factor: Callable[..., Any], depthwise: bool) -> Callable[..., None]:
-    """Return the function that convolves, given the function that loads a pixel's next factor."""
+def _tile(factor: Callable[..., Any], depthwise: bool, twelve: bool) -> Callable[..., None]:
+    """Return the function that convolves twelve pixels, or six, given the one that loads a pixel's factor."""
 
     @part
-    def tile(x, windows, sizes, w, w_at, relu, out, results, zero):
-        """Set as many channels of six pixels as a vector is long to their sums, which begin with the bias.
+    def add_three(x, at, apart, weights, sums):
+        y0, y1, y2 = sums
+        y0, y1 = fma(factor(x, at, y0), weights, y0), fma(factor(x, at + apart[0], y1), weights, y1)
+        return y0, y1, fma(factor(x, at + apart[1], y2), weights, y2)
 
-        With windows = (a, b, x1, x2), those of the first three pixels begin at x[a], x[a + x1] and x[a + x2],
-        of the others at x[b] and so on. The same holds for the places of their results in out.
+    @part
+    def store_three(out, at, apart, sums, relu):
+        y0, y1, y2 = sums
+        store(out, at, positive(y0) if relu else y0)
+        store(out, at + apart[0], positive(y1) if relu else y1)
+        store(out, at + apart[1], positive(y2) if relu else y2)
+
+    @part
+    def tile(x, windows, apart, sizes, w, w_at, out, results, out_apart, relu, zero):
+        """Set as many channels of each pixel as a vector is long to their sums, which begin with the bias.
+
+        Pixels go in threes: with windows = (a, ...) and apart = (x1, x2), those of the first three begin at
+        x[a], x[a + x1] and x[a + x2]. The same holds for the places of their results in out.
         """
         shared()
-        a, b, x1, x2 = windows
-        c, d, out1, out2 = results
+        a, b, c, d = windows
         runs, run_step, depth, channels = sizes
         # Numbers known to the compiler are worth much here: else it runs out of registers for addresses.
         step, lanes = channels if depthwise else np.uintp(1), lanes_of(zero)
-        y0 = y1 = y2 = y3 = y4 = y5 = load(w, w_at, zero)
+        bias = load(w, w_at, zero)
+        first = second = third = fourth = bias, bias, bias
         w_at += lanes
         for _ in range(runs):
-            i, j = a, b
+            i, j, k, m = a, b, c, d
             for _ in range(depth):
                 weights = load(w, w_at, zero)
-                y0, y1 = fma(factor(x, i, zero), weights, y0), fma(factor(x, i + x1, zero), weights, y1)
-                y2, y3 = fma(factor(x, i + x2, zero), weights, y2), fma(factor(x, j, zero), weights, y3)
-                y4, y5 = fma(factor(x, j + x1, zero), weights, y4), fma(factor(x, j + x2, zero), weights, y5)
-                i, j, w_at = i + step, j + step, w_at + lanes
-            a, b = a + run_step, b + run_step
-        if relu:
-            y0, y1, y2 = positive(y0), positive(y1), positive(y2)
-            y3, y4, y5 = positive(y3), positive(y4), positive(y5)
-        store(out, c, y0)
-        store(out, c + out1, y1)
-        store(out, c + out2, y2)
-        store(out, d, y3)
-        store(out, d + out1, y4)
-        store(out, d + out2, y5)
+                first = add_three(x, i, apart, weights, first)
+                second = add_three(x, j, apart, weights, second)
+                if twelve:
+                    third = add_three(x, k, apart, weights, third)
+                    fourth = add_three(x, m, apart, weights, fourth)
+                i, j, k, m, w_at = i + step, j + step, k + step, m + step, w_at + lanes
+            a, b, c, d = a + run_step, b + run_step, c + run_step, d + run_step
+        store_three(out, results[0], out_apart, first, relu)
+        store_three(out, results[1], out_apart, second, relu)
+        if twelve:
+            store_three(out, results[2], out_apart, third, relu)
+            store_three(out, results[3], out_apart, fourth, relu)
+
+    return tile
+
+
+def _convolution(factor: Callable[..., Any], depthwise: bool) -> Callable[..., None]:
+    """Return the function that convolves, given the one that loads a pixel's next factor."""
+    six, twelve = _tile(factor, depthwise, False), _tile(factor, depthwise, True)
 
     @part
     def convolve(x, source, out, target, size, rows, channels, window, w, w_at, relu):
@@ -181,36 +200,67 @@ def _convolution(factor: Callable[..., Any], depthwise: bool) -> Callable[..., N
         (oh, ow), (runs, run_step, depth, step) = size, window
         lanes = np.int64(64 // x.itemsize)
         sizes = np.uintp(runs), np.uintp(run_step), np.uintp(depth), np.uintp(step)
-        # Pixels go in threes of one row, two threes at a time. The last three overlap those before.
+        # Pixels go in threes of one row, of which the last overlaps the one before.
         three = min(ow, 3)
         second, third = min(1, three - 1), min(2, three - 1)
-        x1, x2 = np.uintp(second * source[1]), np.uintp(third * source[1])
-        out1, out2 = np.uintp(second * target[1]), np.uintp(third * target[1])
-        row, j = rows[0], np.int64(0)
-        image, i = row // oh, row % oh
-        while row < rows[1]:
-            a = b = source[0] + image * source[3] + i * source[2] + j * source[1]
-            c = d = target[0] + image * target[3] + i * target[2] + j * target[1]
-            for turn in range(2):
-                if j + three < ow:
-                    j = min(j + 3, ow - three)
-                else:
-                    j, row, i = np.int64(0), row + 1, i + 1
-                    if i == oh:
-                        i, image = np.int64(0), image + 1
-                if turn == 0 and row < rows[1]:
-                    b = source[0] + image * source[3] + i * source[2] + j * source[1]
-                    d = target[0] + image * target[3] + i * target[2] + j * target[1]
+        apart = np.uintp(second * source[1]), np.uintp(third * source[1])
+        out_apart = np.uintp(second * target[1]), np.uintp(third * target[1])
+        threes = (rows[1] - rows[0]) * -(-ow // three)
+        here = rows[0] // oh, rows[0] % oh, np.int64(0)
+        while threes > 0:
+            many, places = MANY_REGISTERS and threes > 2, _places(here, threes, size)
+            windows, results = _at(source, places), _at(target, places)
             for k in range(channels[0], channels[1], lanes):
                 at = np.uintp(w_at + k * (runs * depth + 1))
-                windows = np.uintp(a + k * depthwise), np.uintp(b + k * depthwise), x1, x2
-                results = np.uintp(c + k), np.uintp(d + k), out1, out2
-                if k + lanes <= channels[1]:
-                    tile(x, windows, sizes, w, at, relu, out, results, zeros(x))
+                first, to = _moved(windows, k if depthwise else np.int64(0)), _moved(results, k)
+                whole = k + lanes <= channels[1]
+                if many and whole:
+                    twelve(x, first, apart, sizes, w, at, out, to, out_apart, relu, zeros(x))
+                elif many:
+                    twelve(x, first, apart, sizes, w, at, out, to, out_apart, relu, half_zeros(x))
+                elif whole:
+                    six(x, first, apart, sizes, w, at, out, to, out_apart, relu, zeros(x))
                 else:
-                    tile(x, windows, sizes, w, at, relu, out, results, half_zeros(x))
+                    six(x, first, apart, sizes, w, at, out, to, out_apart, relu, half_zeros(x))
+            here = _next_three(places[3] if many else places[1], size)
+            threes -= 4 if many else 2
 
     return convolve
+
+
+@part
+def _places(here, threes, size):
+    """Return the places of four threes from `here` on; where there are fewer, of the last one again."""
+    second = _next_three(here, size) if threes > 1 else here
+    third = _next_three(second, size) if threes > 2 else second
+    return here, second, third, _next_three(third, size) if threes > 3 else third
+
+
+@part
+def _next_three(place, size):
+    (image, i, j), (oh, ow) = place, size
+    if j + 3 < ow:
+        return image, i, min(j + 3, ow - 3)
+    return (image, i + 1, np.int64(0)) if i + 1 < oh else (image + 1, np.int64(0), np.int64(0))
+
+
+@part
+def _at(kind, places):
+    """Return where pixels lie in a map, given where it begins, elements between columns, rows, images."""
+    first, column, row, each = kind
+    (n0, i0, j0), (n1, i1, j1), (n2, i2, j2), (n3, i3, j3) = places
+    return (
+        first + n0 * each + i0 * row + j0 * column,
+        first + n1 * each + i1 * row + j1 * column,
+        first + n2 * each + i2 * row + j2 * column,
+        first + n3 * each + i3 * row + j3 * column,
+    )
+
+
+@part
+def _moved(places, step):
+    a, b, c, d = places
+    return np.uintp(a + step), np.uintp(b + step), np.uintp(c + step), np.uintp(d + step)
 
 
 _convolve, _convolve_depthwise = _convolution(_one, False), _convolution(load, True)

@@ -8,7 +8,16 @@ may overlap: the windows of a convolution need not be copied out either.
 import numpy as np
 
 from tinycnn.kernels.jit.compile import part, shared
-from tinycnn.kernels.jit.simd import fma, half_zeros, load, load_four, store, store_each, zeros
+from tinycnn.kernels.jit.simd import (
+    MANY_REGISTERS,
+    fma,
+    half_zeros,
+    load,
+    load_four,
+    store,
+    store_each,
+    zeros,
+)
 
 
 @part
@@ -31,14 +40,15 @@ def product(
     c_step, lengths = np.uintp(c_row), (np.uintp(runs), np.uintp(depth))
     j = 0
     while j < columns:
-        # The widest vector that fits, and sixteen rows of sums in registers, at an end eight or four; or
-        # single sums.
+        # The widest vector that fits, and as many rows of sums as registers hold, at an end eight or four;
+        # or single sums.
         width = lanes if j + lanes <= columns else lanes // 2 if j + lanes // 2 <= columns else 1
         i = 0
         while i < rows:
             if not add and width > 1 and i + 8 > rows >= 8:
                 i = rows - 8  # the last tile overlaps the one before: quicker than a smaller one
-            height = 1 if width == 1 else 16 if i + 16 <= rows else 8 if i + 8 <= rows else min(4, rows - i)
+            tall = 16 if MANY_REGISTERS and i + 16 <= rows else 8 if i + 8 <= rows else min(4, rows - i)
+            height = 1 if width == 1 else tall
             a_here, b_here = np.uintp(a_at + i * a_row), np.uintp(b_at + j)
             c_here = np.uintp(c_at + i * c_row + j)
             operands = a, a_here, a_steps, b, b_here, b_steps, c, c_here

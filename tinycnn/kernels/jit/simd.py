@@ -15,12 +15,15 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils, config
+from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic, models, register_model
 
 from tinycnn.kernels.jit.compile import part
 
 #: Bytes in a vector of `zeros` and of `half_zeros`.
 WIDE, HALF = 64, 32
+#: Whether the processor has 32 registers for wide vectors; others hold six of them, as halves, and few more.
+MANY_REGISTERS = "+avx512f" in (config.CPU_FEATURES or get_host_cpu_features())  # type: ignore[attr-defined]
 
 
 class Vector(types.Type):
